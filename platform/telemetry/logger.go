@@ -1,0 +1,116 @@
+// Package telemetry holds what a process says about itself: its log, with the
+// request and trace that each line belongs to, and its traces.
+package telemetry
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/mattn/go-isatty"
+	"go.opentelemetry.io/otel/trace"
+)
+
+const redacted = "[redacted]"
+
+type requestIDKey struct{}
+
+// WithRequestID returns ctx carrying id, which every log line written under it shows.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestIDKey{}, id)
+}
+
+// RequestID is the id that ctx carries, and "" when it carries none.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// NewLogger returns a logger that writes to w the lines of at least level
+// (debug, info, warn or error; anything else is info) as text or json; an empty
+// format is text when w is a terminal and json otherwise. Times are UTC. Lines
+// written under a context show its request_id, trace_id and span_id. The value
+// of an attribute whose name tells of a secret, such as password or
+// refresh_token, is replaced: this is a net below the rule not to log secrets,
+// and it does not look inside values.
+func NewLogger(w io.Writer, level, format string) *slog.Logger {
+	var min slog.Level
+	if err := min.UnmarshalText([]byte(level)); err != nil {
+		min = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: min, ReplaceAttr: replace}
+	if format == "text" || format == "" && isTerminal(w) {
+		return slog.New(&handler{base: slog.NewTextHandler(w, o)})
+	}
+	return slog.New(&handler{base: slog.NewJSONHandler(w, o)})
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}
+
+func replace(groups []string, a slog.Attr) slog.Attr {
+	switch {
+	case a.Key == slog.TimeKey && len(groups) == 0 && a.Value.Kind() == slog.KindTime:
+		return slog.Time(a.Key, a.Value.Time().UTC())
+	case a.Value.Kind() != slog.KindGroup && secretName(a.Key):
+		return slog.String(a.Key, redacted)
+	}
+	return a
+}
+
+func secretName(key string) bool {
+	key = strings.ToLower(key)
+	switch key[strings.LastIndexAny(key, "_-.")+1:] {
+	case "password", "secret", "token", "authorization", "cookie", "dsn", "passwd":
+		return true
+	}
+	return false
+}
+
+// handler adds to each record what its context says. The attributes of the
+// context stay at the top level, wherever the logger's group is: what follows
+// the first group is therefore kept aside and applied after them.
+type handler struct {
+	base   slog.Handler
+	nested []func(slog.Handler) slog.Handler
+}
+
+func (h *handler) Enabled(ctx context.Context, l slog.Level) bool { return h.base.Enabled(ctx, l) }
+
+func (h *handler) Handle(ctx context.Context, r slog.Record) error {
+	var attrs []slog.Attr
+	if id := RequestID(ctx); id != "" {
+		attrs = append(attrs, slog.String("request_id", id))
+	}
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
+		attrs = append(attrs, slog.String("trace_id", sc.TraceID().String()), slog.String("span_id", sc.SpanID().String()))
+	}
+	if len(h.nested) == 0 {
+		r.AddAttrs(attrs...)
+		return h.base.Handle(ctx, r)
+	}
+	out := h.base.WithAttrs(attrs)
+	for _, apply := range h.nested {
+		out = apply(out)
+	}
+	return out.Handle(ctx, r)
+}
+
+func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	if len(h.nested) == 0 {
+		return &handler{base: h.base.WithAttrs(attrs)}
+	}
+	return h.nest(func(b slog.Handler) slog.Handler { return b.WithAttrs(attrs) })
+}
+
+func (h *handler) WithGroup(name string) slog.Handler {
+	return h.nest(func(b slog.Handler) slog.Handler { return b.WithGroup(name) })
+}
+
+func (h *handler) nest(apply func(slog.Handler) slog.Handler) slog.Handler {
+	return &handler{base: h.base, nested: append(h.nested[:len(h.nested):len(h.nested)], apply)}
+}
