@@ -33,10 +33,9 @@ const (
 //
 // UserService is what the user module answers to its fellow modules. All calls are unary.
 //
-// Refusals carry a fault kind, as a gRPC status code, and a reason, as named at each method. Besides those, every method
-// may answer InvalidArgument (reason invalid_argument) to a request that breaks the limits written at its fields,
-// Unavailable and DeadlineExceeded, after which the same request may be sent again, and PermissionDenied to a module
-// that has not declared that it uses this one.
+// Refusals carry a fault kind and code, written kind/code at each method. Besides those, every method may answer invalid
+// to a request that breaks the limits written at its fields, and unavailable, timeout or internal, after which the same
+// request may be sent again.
 type UserServiceClient interface {
 	// GetUsers reads up to 100 users in one call. The answer holds each known id once, in no particular order; an unknown id
 	// is left out, which is not an error.
@@ -45,20 +44,19 @@ type UserServiceClient interface {
 	// or released by the same key. Repeating a call with the same content changes nothing and answers as the first did, also
 	// once the reservation is captured.
 	//
-	// NotFound/user_not_found; FailedPrecondition/user_disabled; FailedPrecondition/insufficient_credit;
-	// FailedPrecondition/currency_mismatch when the account is held in another currency;
-	// FailedPrecondition/reservation_released when the key was released before, even if it had never been reserved, so that
-	// a reservation overtaken by its own cancellation has no effect; FailedPrecondition/reservation_mismatch when the key
-	// was used for another user or amount.
+	// not_found/user_not_found; conflict/user_disabled; conflict/insufficient_credit; unprocessable/currency_mismatch when the
+	// account is held in another currency; conflict/reservation_released when the key was released before, even if it had
+	// never been reserved, so that a reservation overtaken by its own cancellation has no effect;
+	// unprocessable/reservation_mismatch when the key was used for another user or amount.
 	ReserveCredit(ctx context.Context, in *ReserveCreditRequest, opts ...grpc.CallOption) (*ReserveCreditResponse, error)
 	// CaptureCredit spends a reservation: the amount leaves the reserved part for good. Repeating it changes nothing.
 	//
-	// NotFound/reservation_not_found; FailedPrecondition/reservation_released.
+	// not_found/reservation_not_found; conflict/reservation_released.
 	CaptureCredit(ctx context.Context, in *CaptureCreditRequest, opts ...grpc.CallOption) (*CaptureCreditResponse, error)
 	// ReleaseCredit gives a reservation back to the available credit. Repeating it changes nothing. Releasing a key that was
 	// never reserved succeeds, and uses the key up: a reservation that arrives later is refused.
 	//
-	// FailedPrecondition/reservation_captured.
+	// conflict/reservation_captured.
 	ReleaseCredit(ctx context.Context, in *ReleaseCreditRequest, opts ...grpc.CallOption) (*ReleaseCreditResponse, error)
 }
 
@@ -116,10 +114,9 @@ func (c *userServiceClient) ReleaseCredit(ctx context.Context, in *ReleaseCredit
 //
 // UserService is what the user module answers to its fellow modules. All calls are unary.
 //
-// Refusals carry a fault kind, as a gRPC status code, and a reason, as named at each method. Besides those, every method
-// may answer InvalidArgument (reason invalid_argument) to a request that breaks the limits written at its fields,
-// Unavailable and DeadlineExceeded, after which the same request may be sent again, and PermissionDenied to a module
-// that has not declared that it uses this one.
+// Refusals carry a fault kind and code, written kind/code at each method. Besides those, every method may answer invalid
+// to a request that breaks the limits written at its fields, and unavailable, timeout or internal, after which the same
+// request may be sent again.
 type UserServiceServer interface {
 	// GetUsers reads up to 100 users in one call. The answer holds each known id once, in no particular order; an unknown id
 	// is left out, which is not an error.
@@ -128,20 +125,19 @@ type UserServiceServer interface {
 	// or released by the same key. Repeating a call with the same content changes nothing and answers as the first did, also
 	// once the reservation is captured.
 	//
-	// NotFound/user_not_found; FailedPrecondition/user_disabled; FailedPrecondition/insufficient_credit;
-	// FailedPrecondition/currency_mismatch when the account is held in another currency;
-	// FailedPrecondition/reservation_released when the key was released before, even if it had never been reserved, so that
-	// a reservation overtaken by its own cancellation has no effect; FailedPrecondition/reservation_mismatch when the key
-	// was used for another user or amount.
+	// not_found/user_not_found; conflict/user_disabled; conflict/insufficient_credit; unprocessable/currency_mismatch when the
+	// account is held in another currency; conflict/reservation_released when the key was released before, even if it had
+	// never been reserved, so that a reservation overtaken by its own cancellation has no effect;
+	// unprocessable/reservation_mismatch when the key was used for another user or amount.
 	ReserveCredit(context.Context, *ReserveCreditRequest) (*ReserveCreditResponse, error)
 	// CaptureCredit spends a reservation: the amount leaves the reserved part for good. Repeating it changes nothing.
 	//
-	// NotFound/reservation_not_found; FailedPrecondition/reservation_released.
+	// not_found/reservation_not_found; conflict/reservation_released.
 	CaptureCredit(context.Context, *CaptureCreditRequest) (*CaptureCreditResponse, error)
 	// ReleaseCredit gives a reservation back to the available credit. Repeating it changes nothing. Releasing a key that was
 	// never reserved succeeds, and uses the key up: a reservation that arrives later is refused.
 	//
-	// FailedPrecondition/reservation_captured.
+	// conflict/reservation_captured.
 	ReleaseCredit(context.Context, *ReleaseCreditRequest) (*ReleaseCreditResponse, error)
 	mustEmbedUnimplementedUserServiceServer()
 }
