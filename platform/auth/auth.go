@@ -1,0 +1,71 @@
+// Package auth says who a request comes from and what it may do.
+//
+// A Signer issues ES256 access tokens (RFC 9068), a Verifier checks them once and
+// remembers the outcome until they expire, and a Policy decides by permission name
+// with Casbin. Everything denies by default: no principal, an unknown role, an
+// unknown permission and a missing decision all mean no.
+package auth
+
+import "context"
+
+// Principal is the authenticated user of a request.
+type Principal struct {
+	Subject string   // the user's id; unique per issuer and never reused
+	Session string   // the login the token descends from
+	Roles   []string // shared with the verifier's cache: read only
+}
+
+// Decision is what a policy allows a principal with one permission.
+type Decision uint8
+
+// The decisions, from nothing to everything.
+const (
+	Deny Decision = iota
+	Own           // only on what belongs to the principal
+	Any           // on everyone's
+)
+
+// String is the scope's name in a policy file; Deny and unknown values read as "deny".
+func (d Decision) String() string {
+	switch d {
+	case Own:
+		return scopeOwn
+	case Any:
+		return scopeAny
+	default:
+		return "deny"
+	}
+}
+
+type (
+	principalKey struct{}
+	decisionKey  struct{}
+)
+
+// With returns a context that carries p.
+func With(ctx context.Context, p Principal) context.Context {
+	return context.WithValue(ctx, principalKey{}, p)
+}
+
+// From returns the context's principal; false when the request is anonymous.
+func From(ctx context.Context) (Principal, bool) {
+	p, ok := ctx.Value(principalKey{}).(Principal)
+	return p, ok
+}
+
+// WithDecision returns a context that carries the decision on the current operation.
+func WithDecision(ctx context.Context, d Decision) context.Context {
+	return context.WithValue(ctx, decisionKey{}, d)
+}
+
+// Owner tells a use case whose things the current operation may touch: everyone's
+// when anyone is true, else only those of subject. Without a principal or without a
+// decision in ctx it returns "" and false; no thing belongs to the empty subject.
+func Owner(ctx context.Context) (subject string, anyone bool) {
+	d, _ := ctx.Value(decisionKey{}).(Decision)
+	p, ok := From(ctx)
+	if !ok || d == Deny {
+		return "", false
+	}
+	return p.Subject, d == Any
+}

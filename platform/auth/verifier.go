@@ -1,0 +1,121 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"cleave/platform/fault"
+)
+
+const (
+	maxTokenLen    = 8 << 10         // bytes; longer ones are refused unread
+	verifiedTokens = 8192            // remembered tokens, some 300 bytes each
+	leeway         = 5 * time.Second // clock difference granted to exp, nbf and iat
+)
+
+// foreignHeaders would let a token bring or point to the key that verifies it (RFC 7515 section
+// 4.1), or demand an extension that this verifier does not have ("crit").
+var foreignHeaders = []string{"jwk", "jku", "x5c", "x5u", "crit"}
+
+var errToken = fault.New(fault.Unauthenticated, "token_invalid", "the access token is not valid")
+
+// Verifier checks access tokens of one issuer for one audience.
+type Verifier struct {
+	keys     *keyring
+	parser   *jwt.Parser
+	now      func() time.Time
+	verified *lru.Cache[[sha256.Size]byte, verifiedToken]
+}
+
+type verifiedToken struct {
+	principal Principal
+	kid       string
+	expires   time.Time
+}
+
+// NewVerifier returns a verifier that asks keys for the issuer's public keys when it needs them.
+func NewVerifier(keys KeySource, issuer, audience string, now func() time.Time) *Verifier {
+	verified, err := lru.New[[sha256.Size]byte, verifiedToken](verifiedTokens)
+	if err != nil {
+		panic(err) // only a size below one fails
+	}
+	return &Verifier{
+		keys:     &keyring{source: keys, now: now},
+		now:      now,
+		verified: verified,
+		parser: jwt.NewParser(
+			jwt.WithValidMethods([]string{jwt.SigningMethodES256.Alg()}),
+			jwt.WithIssuer(issuer),
+			jwt.WithAudience(audience),
+			jwt.WithExpirationRequired(),
+			jwt.WithIssuedAt(),
+			jwt.WithLeeway(leeway),
+			jwt.WithTimeFunc(now),
+			jwt.WithStrictDecoding(),
+		),
+	}
+}
+
+// Verify returns the token's principal. Every defect of the token is a fault of kind
+// Unauthenticated (code token_expired or token_invalid, whose cause says why); Unavailable when the
+// issuer's keys cannot be had. The signature is checked once per token: until the token expires, or
+// its key is withdrawn, the outcome is remembered.
+func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) {
+	if len(token) > maxTokenLen {
+		return Principal{}, errToken.Wrap(errors.New("longer than 8 KiB"))
+	}
+	sum := sha256.Sum256([]byte(token))
+	if t, ok := v.verified.Get(sum); ok && v.keys.holds(t.kid) {
+		if v.now().Before(t.expires) {
+			return t.principal, nil
+		}
+		v.verified.Remove(sum)
+	}
+	t, err := v.check(ctx, token)
+	if err != nil {
+		return Principal{}, err
+	}
+	v.verified.Add(sum, t)
+	return t.principal, nil
+}
+
+func (v *Verifier) check(ctx context.Context, token string) (verifiedToken, error) {
+	var c claims
+	var kid string
+	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
+		typ, _ := t.Header["typ"].(string)
+		if typ = strings.ToLower(typ); typ != tokenType && typ != "application/"+tokenType {
+			return nil, errors.New("typ is not at+jwt") // RFC 9068 section 4
+		}
+		for _, h := range foreignHeaders {
+			if _, ok := t.Header[h]; ok {
+				return nil, errors.New("header " + h + " is not accepted")
+			}
+		}
+		kid, _ = t.Header["kid"].(string)
+		return v.keys.get(ctx, kid)
+	})
+	var f *fault.Error
+	switch {
+	case errors.As(err, &f):
+		return verifiedToken{}, f
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return verifiedToken{}, fault.New(fault.Unauthenticated, "token_expired", "the access token has expired").Wrap(err)
+	case err != nil:
+		return verifiedToken{}, errToken.Wrap(err)
+	case c.Subject == "":
+		return verifiedToken{}, errToken.Wrap(errors.New("no subject"))
+	}
+	return verifiedToken{
+		principal: Principal{Subject: c.Subject, Session: c.Session, Roles: slices.Clip(c.Roles)},
+		kid:       kid,
+		expires:   c.ExpiresAt.Add(leeway),
+	}, nil
+}
