@@ -1,0 +1,157 @@
+// Package config reads the process's configuration into one validated struct.
+//
+// Values come from defaults, then a YAML file, then CLEAVE_ environment
+// variables, then flags; the later wins. The key http.addr is the environment
+// variable CLEAVE_HTTP_ADDR. A key or variable that nothing reads is an error,
+// and so is a value outside its limits: the process then does not start, and the
+// message names every such key with its value, what is allowed, and where it
+// came from. A module adds its own keys below modules.<name>.
+package config
+
+import (
+	"net"
+	"strings"
+	"time"
+)
+
+// Config is everything a process can be told. Default returns the values that
+// hold when nothing is said.
+type Config struct {
+	HTTP   HTTP   `mapstructure:"http"`
+	Data   Data   `mapstructure:"data"`
+	DB     DB     `mapstructure:"db"`
+	Log    Log    `mapstructure:"log"`
+	Trace  Trace  `mapstructure:"trace"`
+	Auth   Auth   `mapstructure:"auth"`
+	Events Events `mapstructure:"events"`
+	Sagas  Sagas  `mapstructure:"sagas"`
+	// Modules holds the pointers that Options.Sections gave, filled.
+	Modules map[string]any `mapstructure:"-" validate:"-"`
+
+	origin map[string]string // key → source; keys left at their default are absent
+}
+
+// HTTP is the public REST listener.
+type HTTP struct {
+	// Addr is what the listener binds; port 0 takes a free one.
+	Addr string `mapstructure:"addr" validate:"listen_addr" allowed:"host:port with a port from 0 to 65535, such as 127.0.0.1:8080 or :8080"`
+	// PublicURL is where clients reach the API; links in mails begin with it. Empty derives it from Addr.
+	PublicURL string `mapstructure:"public_url" validate:"omitempty,http_url"`
+	// MaxBody limits a request body, in bytes.
+	MaxBody int64 `mapstructure:"max_body" validate:"min=1024,max=67108864"`
+	// RequestTimeout is the deadline of one request; streams are exempt.
+	RequestTimeout time.Duration `mapstructure:"request_timeout" validate:"min=100ms,max=10m"`
+	// DrainDelay is how long the process goes on serving after it has said that it is not ready,
+	// so that load balancers see it first.
+	DrainDelay time.Duration `mapstructure:"drain_delay" validate:"min=0s,max=5m"`
+	// ShutdownTimeout limits the whole stop after DrainDelay; requests still running are cut off.
+	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout" validate:"min=1s,max=10m"`
+}
+
+// Data is the folder for the SQLite files, generated keys and unsent mails.
+type Data struct {
+	Dir string `mapstructure:"dir" validate:"required,max=4096" allowed:"the path of a folder, which is created when it does not exist"`
+}
+
+// DB chooses the database; without DSN and AdminDSN it is SQLite in the data folder.
+type DB struct {
+	// DSN names the Postgres server and database. Each module connects with its own role.
+	DSN string `mapstructure:"dsn" validate:"omitempty,postgres_dsn" allowed:"a Postgres address such as postgres://host:5432/cleave?sslmode=require, or empty for SQLite" secret:"address"`
+	// AdminDSN may create roles and schemas; only set-up and migrations use it.
+	AdminDSN string `mapstructure:"admin_dsn" validate:"omitempty,postgres_dsn" allowed:"a Postgres address of a role that may create roles and schemas, or empty" secret:"address"`
+	// RoleSecret derives the passwords of the modules' roles; empty derives them from AdminDSN's password.
+	RoleSecret string `mapstructure:"role_secret" validate:"omitempty,min=16,max=1024" secret:"true"`
+	// Modules gives a module its own complete DSN.
+	Modules map[string]string `mapstructure:"modules" validate:"dive,postgres_dsn" allowed:"a complete Postgres address with user and password for each module named" secret:"address"`
+	// MaxConns limits the connections of each module; 0 is four per processor, at least eight.
+	MaxConns int `mapstructure:"max_conns" validate:"min=0,max=1000"`
+	// MigrateOnStart brings the schema up to date before serving.
+	MigrateOnStart bool `mapstructure:"migrate_on_start"`
+}
+
+// Log is the process's log, on standard error.
+type Log struct {
+	Level string `mapstructure:"level" validate:"oneof=debug info warn error"`
+	// Format is empty for text on a terminal and json elsewhere.
+	Format string `mapstructure:"format" validate:"omitempty,oneof=text json"`
+}
+
+// Trace is where spans go. OTEL_ environment variables set the details.
+type Trace struct {
+	Exporter string `mapstructure:"exporter" validate:"oneof=none otlp stdout"`
+}
+
+// Auth is about the tokens this process issues and accepts.
+type Auth struct {
+	// Issuer is the iss of tokens (RFC 9068); changing it invalidates those already issued.
+	Issuer     string        `mapstructure:"issuer" validate:"http_url,max=255"`
+	AccessTTL  time.Duration `mapstructure:"access_ttl" validate:"min=5s,max=1h"`
+	RefreshTTL time.Duration `mapstructure:"refresh_ttl" validate:"min=1m,max=8760h,gtefield=AccessTTL"`
+}
+
+// Events is the delivery of events between modules.
+type Events struct {
+	// Batch is how many events one delivery transaction takes.
+	Batch int `mapstructure:"batch" validate:"min=1,max=1000"`
+	// Poll is the fallback for a commit whose nudge was lost.
+	Poll time.Duration `mapstructure:"poll" validate:"min=10ms,max=1m"`
+	// MaxAttempts is how often a handler is tried before the event is a dead letter.
+	MaxAttempts int           `mapstructure:"max_attempts" validate:"min=1,max=1000"`
+	BackoffMin  time.Duration `mapstructure:"backoff_min" validate:"min=1ms,max=1h"`
+	BackoffMax  time.Duration `mapstructure:"backoff_max" validate:"min=1ms,max=24h,gtefield=BackoffMin"`
+	// Retention is how long the marks of handled events are kept; an event redelivered later would take effect again.
+	Retention time.Duration `mapstructure:"retention" validate:"min=1m,max=8760h"`
+}
+
+// Sagas is the runner of sagas.
+type Sagas struct {
+	Poll time.Duration `mapstructure:"poll" validate:"min=10ms,max=1m"`
+	// Lease is how long a saga belongs to one process; after a crash another takes it over that much later.
+	Lease   time.Duration `mapstructure:"lease" validate:"min=1s,max=10m"`
+	Workers int           `mapstructure:"workers" validate:"min=1,max=256"`
+}
+
+// Default is the configuration of a process that was told nothing.
+func Default() *Config {
+	return &Config{
+		HTTP: HTTP{
+			Addr: "127.0.0.1:8080", MaxBody: 1 << 20, RequestTimeout: 15 * time.Second, ShutdownTimeout: 20 * time.Second,
+		},
+		Data:  Data{Dir: "./data"},
+		DB:    DB{Modules: map[string]string{}, MigrateOnStart: true},
+		Log:   Log{Level: "info"},
+		Trace: Trace{Exporter: "none"},
+		Auth:  Auth{Issuer: "http://127.0.0.1:8080", AccessTTL: 10 * time.Minute, RefreshTTL: 30 * 24 * time.Hour},
+		Events: Events{
+			Batch: 50, Poll: 500 * time.Millisecond, MaxAttempts: 10,
+			BackoffMin: 50 * time.Millisecond, BackoffMax: 30 * time.Second, Retention: 7 * 24 * time.Hour,
+		},
+		Sagas:   Sagas{Poll: 500 * time.Millisecond, Lease: 10 * time.Second, Workers: 16},
+		Modules: map[string]any{},
+	}
+}
+
+// BaseURL is http.public_url without a trailing slash, or else LocalURL of addr,
+// the address that the listener is bound to.
+func (c *Config) BaseURL(addr string) string {
+	if c.HTTP.PublicURL != "" {
+		return strings.TrimRight(c.HTTP.PublicURL, "/")
+	}
+	return LocalURL(addr)
+}
+
+// LocalURL is the URL under which this machine reaches a listener on addr: a
+// listener on every interface is reached on the loopback one.
+func LocalURL(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "http://" + addr
+	}
+	switch ip := net.ParseIP(host); {
+	case host == "", ip != nil && ip.IsUnspecified() && ip.To4() != nil:
+		host = "127.0.0.1"
+	case ip != nil && ip.IsUnspecified():
+		host = "::1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
