@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cleave/platform/config"
+	"cleave/platform/db"
 )
 
 // mailer is a module's section as a module would declare it.
@@ -260,4 +261,17 @@ func TestURLs(t *testing.T) {
 	require.Equal(t, "http://127.0.0.1:9", c.BaseURL(":9"))
 	c.HTTP.PublicURL = "https://shop.example/"
 	require.Equal(t, "https://shop.example", c.BaseURL(":9"))
+}
+
+func TestDatabase(t *testing.T) {
+	t.Parallel()
+	c, _, err := setup(t, input{flags: []string{
+		"--data", "store", "--set", "db.dsn=postgres://h/d", "--set", "db.admin_dsn=postgres://root@h/d",
+		"--set", "db.role_secret=0123456789abcdef", "--set", "db.modules.user=postgres://u@h/d", "--set", "db.max_conns=7",
+	}})
+	require.NoError(t, err)
+	require.Equal(t, db.Config{
+		Dir: "store", DSN: "postgres://h/d", AdminDSN: "postgres://root@h/d", RoleSecret: "0123456789abcdef",
+		Modules: map[string]string{"user": "postgres://u@h/d"}, MaxConns: 7,
+	}, c.Database())
 }
