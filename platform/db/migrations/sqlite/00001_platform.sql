@@ -28,6 +28,7 @@ CREATE TABLE inbox (
     CONSTRAINT inbox_state_check CHECK (state IN ('pending', 'done', 'dead'))
 );
 CREATE INDEX inbox_pending ON inbox (subscriber, seq) WHERE state = 'pending';
+CREATE INDEX inbox_pending_key ON inbox (subscriber, key, seq) WHERE state = 'pending';
 CREATE INDEX inbox_done ON inbox (done_at) WHERE state = 'done';
 
 CREATE TABLE sagas (
@@ -41,7 +42,7 @@ CREATE TABLE sagas (
     deadline   INTEGER NOT NULL DEFAULT 0,
     owner      TEXT   NOT NULL DEFAULT '',
     cause      TEXT   NOT NULL DEFAULT '',
-    traceparent TEXT  NOT NULL DEFAULT '',
+    traceparent TEXT   NOT NULL DEFAULT '',
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     CONSTRAINT sagas_pkey PRIMARY KEY (name, id),
@@ -60,7 +61,15 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
 
+-- Values that every replica of the module must share: made by the first, read by all.
+CREATE TABLE secrets (
+    name  TEXT NOT NULL,
+    value BLOB NOT NULL,
+    CONSTRAINT secrets_pkey PRIMARY KEY (name)
+);
+
 -- +goose Down
+DROP TABLE secrets;
 DROP TABLE idempotency_keys;
 DROP TABLE sagas;
 DROP TABLE inbox;

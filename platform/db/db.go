@@ -1,0 +1,84 @@
+// Package db gives each module a database of its own, reached through GORM: a
+// file in the data folder (SQLite) or a schema with its own login role
+// (Postgres). A module sees the same behaviour on both: transactions travel in
+// the context, violated constraints come back as the faults that the module
+// names for them, and nothing of another module's tables can be reached.
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"cleave/platform/fault"
+)
+
+// connectTimeout bounds Open and each step of Setup that opens a connection.
+const connectTimeout = 5 * time.Second
+
+// DB is one module's database. It is safe for concurrent use.
+type DB struct {
+	module         string
+	dialect        string
+	constraints    Constraints
+	config         Config
+	reader         *sql.DB // SQLite: read-only connections; Postgres: all connections
+	base           *gorm.DB
+	newTransaction func(alone bool) transaction
+	closers        []io.Closer
+}
+
+// Open connects a module to its database, which Setup has prepared. It fails
+// within 5 seconds: with Unavailable when the server cannot be reached, and
+// Invalid when the settings are wrong; the message is one line, names what to
+// change, and holds no password.
+func Open(ctx context.Context, c Config, module string, constraints Constraints) (*DB, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	d := &DB{module: module, dialect: c.dialectOf(module), constraints: constraints, config: c}
+	open := d.openSQLite
+	if d.dialect == postgresDialect {
+		open = d.openPostgres
+	}
+	dialector, err := open(ctx)
+	if err == nil {
+		d.base, err = gorm.Open(dialector, &gorm.Config{
+			SkipDefaultTransaction: true,
+			DisableAutomaticPing:   true,
+			Logger:                 logger.Discard,
+			NowFunc:                func() time.Time { return time.Now().UTC() },
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// Close closes all connections. Transactions must have ended.
+func (d *DB) Close() error {
+	var errs []error
+	for _, c := range d.closers {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Ping asks the database for a sign of life; the fault is Unavailable.
+func (d *DB) Ping(ctx context.Context) error {
+	if err := d.reader.PingContext(ctx); err != nil {
+		return fault.New(fault.Unavailable, "database_unreachable", "the database of %s does not answer", d.module).Wrap(err)
+	}
+	return nil
+}
+
+// Dialect is "sqlite" or "postgres".
+func (d *DB) Dialect() string { return d.dialect }
+
+// Module is the name of the module whose database this is.
+func (d *DB) Module() string { return d.module }

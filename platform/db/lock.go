@@ -1,0 +1,40 @@
+package db
+
+import (
+	"context"
+
+	"cleave/platform/fault"
+)
+
+// TryLock takes the named lock of this module until the transaction of ctx
+// ends, and reports whether it did: false means that another replica holds it.
+// On SQLite, where one process owns the file and one transaction writes, it
+// always does. Outside a transaction it fails.
+func (d *DB) TryLock(ctx context.Context, name string) (bool, error) {
+	if !InTx(ctx) && d.find(ctx) == nil {
+		return false, fault.From(errOutside)
+	}
+	if d.Dialect() == "sqlite" {
+		return true, nil
+	}
+	var held bool
+	err := d.Conn(ctx).Raw("SELECT pg_try_advisory_xact_lock(hashtextextended(?, 0))", d.module+":"+name).Scan(&held).Error
+	return held, err
+}
+
+// Exclusive runs fn while no other replica runs an Exclusive of the same name;
+// when one does, it returns nil without running fn. On Postgres fn runs in the
+// transaction that holds the lock. On SQLite, where there is one replica, it
+// runs in none, so that fn may write to other modules' databases.
+func (d *DB) Exclusive(ctx context.Context, name string, fn func(ctx context.Context) error) error {
+	if d.Dialect() == "sqlite" {
+		return fn(ctx)
+	}
+	return d.Tx(ctx, func(ctx context.Context) error {
+		held, err := d.TryLock(ctx, name)
+		if err != nil || !held {
+			return err
+		}
+		return fn(ctx)
+	})
+}

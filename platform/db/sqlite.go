@@ -1,0 +1,56 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+
+	"gorm.io/driver/sqlite"
+	"gorm.io/gorm"
+
+	"cleave/platform/fault"
+)
+
+// lockWait is how long, in milliseconds, a connection waits for another process.
+const lockWait = 5000
+
+func (d *DB) file() string { return filepath.Join(d.config.Dir, d.module+".db") }
+
+// sqlitePool opens the module's file. Every committed transaction is on disk
+// (synchronous FULL) before its commit returns.
+func (d *DB) sqlitePool(conns int, pragmas ...string) (*sql.DB, error) {
+	query := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{
+		fmt.Sprintf("busy_timeout(%d)", lockWait), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+	}, pragmas...)}
+	path := (&url.URL{Path: filepath.ToSlash(d.file())}).EscapedPath()
+	pool, err := sql.Open("sqlite", "file:"+path+"?"+query.Encode())
+	if err != nil {
+		return nil, err
+	}
+	pool.SetMaxOpenConns(conns)
+	pool.SetMaxIdleConns(conns)
+	return pool, nil
+}
+
+func (d *DB) openSQLite(ctx context.Context) (gorm.Dialector, error) {
+	writer, err := d.sqlitePool(1)
+	if err != nil {
+		return nil, err
+	}
+	d.closers = append(d.closers, writer)
+	conn, err := writer.Conn(ctx)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "database_file", "cannot open %s (%s): check the data folder", d.file(), innermost(err)).Wrap(err)
+	}
+	w := newWriter(conn)
+	d.closers = append([]io.Closer{conn}, d.closers...)
+	if d.reader, err = d.sqlitePool(d.config.maxConns(), "query_only(1)"); err != nil {
+		return nil, err
+	}
+	d.closers = append(d.closers, d.reader)
+	d.newTransaction = func(alone bool) transaction { return &sqliteTx{writer: w, alone: alone} }
+	return sqlite.New(sqlite.Config{DriverName: "sqlite", Conn: d.reader}), nil
+}
