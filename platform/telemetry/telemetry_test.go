@@ -104,10 +104,10 @@ func TestLogger(t *testing.T) {
 
 // The tracer provider is the process's, so these cases run one after another.
 func TestTracing(t *testing.T) {
-	ctx := context.Background()
+	ctx, log := context.Background(), slog.New(slog.DiscardHandler)
 
 	t.Run("NonePassesTheTraceOn", func(t *testing.T) {
-		shutdown, err := telemetry.SetupTracing(ctx, "none", "app", "1")
+		shutdown, err := telemetry.SetupTracing(ctx, "none", "app", "1", log)
 		require.NoError(t, err)
 		c, span := telemetry.StartServer(telemetry.FromTraceparent(ctx, traceparent), "op")
 		require.False(t, span.IsRecording())
@@ -136,7 +136,7 @@ func TestTracing(t *testing.T) {
 		t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
 		t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
 
-		shutdown, err := telemetry.SetupTracing(ctx, "otlp", "app", "1.2.3")
+		shutdown, err := telemetry.SetupTracing(ctx, "otlp", "app", "1.2.3", log)
 		require.NoError(t, err)
 		_, span := telemetry.StartServer(telemetry.FromTraceparent(ctx, traceparent), "POST /orders")
 		telemetry.End(span, errors.New("no"))
@@ -154,7 +154,7 @@ func TestTracing(t *testing.T) {
 	})
 	t.Run("ACollectorThatIsDownCostsNoError", func(t *testing.T) {
 		t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-		shutdown, err := telemetry.SetupTracing(ctx, "otlp", "app", "1")
+		shutdown, err := telemetry.SetupTracing(ctx, "otlp", "app", "1", log)
 		require.NoError(t, err)
 		end, cancel := context.WithCancel(ctx)
 		cancel()
@@ -167,14 +167,14 @@ func TestTracing(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Setenv(set[0], set[1])
-				_, err := telemetry.SetupTracing(ctx, "otlp", "app", "1")
+				_, err := telemetry.SetupTracing(ctx, "otlp", "app", "1", log)
 				require.Equal(t, fault.Invalid, fault.KindOf(err))
 				require.ErrorContains(t, err, set[0])
 			})
 		}
 	})
 	t.Run("UnknownExporter", func(t *testing.T) {
-		_, err := telemetry.SetupTracing(ctx, "jaeger", "app", "1")
+		_, err := telemetry.SetupTracing(ctx, "jaeger", "app", "1", log)
 		require.Equal(t, fault.Invalid, fault.KindOf(err))
 	})
 }

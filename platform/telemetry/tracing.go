@@ -27,7 +27,7 @@ import (
 //   - stdout: one JSON object per span on standard output.
 //   - otlp: OTLP over HTTP to where OTEL_EXPORTER_OTLP_ENDPOINT and its siblings
 //     say (default http://localhost:4318); a collector that is down costs spans
-//     and a warning in the log, never a request.
+//     and a warning in log, never a request.
 //
 // The sampler, limits and resource honour OTEL_TRACES_SAMPLER,
 // OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and the like, as the OpenTelemetry
@@ -37,7 +37,7 @@ import (
 // The exporters are named here rather than by contrib's autoexport, which adds
 // 3.2 MB of metric and log exporters to the binary where OTLP over HTTP adds 0.2
 // MB, and which exports to a collector unless told otherwise.
-func SetupTracing(ctx context.Context, exporter, service, version string) (shutdown func(context.Context) error, err error) {
+func SetupTracing(ctx context.Context, exporter, service, version string, log *slog.Logger) (shutdown func(context.Context) error, err error) {
 	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
 	if exporter == "none" || exporter == "" {
 		otel.SetTracerProvider(noop.NewTracerProvider())
@@ -55,7 +55,7 @@ func SetupTracing(ctx context.Context, exporter, service, version string) (shutd
 		return nil, fault.New(fault.Invalid, "trace_resource", "OTEL_RESOURCE_ATTRIBUTES is not a list of key=value pairs").Wrap(err)
 	}
 	// The default handler writes to the standard logger, past the process's own log.
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { slog.Warn("trace export failed", "error", err.Error()) }))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("trace export failed", "error", err.Error()) }))
 	tp := sdktrace.NewTracerProvider(sdktrace.WithBatcher(out), sdktrace.WithResource(res))
 	otel.SetTracerProvider(tp)
 	return func(ctx context.Context) error {
