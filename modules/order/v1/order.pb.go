@@ -317,7 +317,7 @@ type OrderRejected struct {
 	BuyerId string `protobuf:"bytes,3,opt,name=buyer_id,json=buyerId,proto3" json:"buyer_id,omitempty"`
 	// The sum of the lines.
 	Total *Money `protobuf:"bytes,4,opt,name=total,proto3" json:"total,omitempty"`
-	// Why, as a stable word such as insufficient_credit or insufficient_stock.
+	// Why, as a stable word such as insufficient_credit or out_of_stock.
 	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
