@@ -2,13 +2,16 @@
 // databases of their own.
 //
 // Postgres comes from CLEAVE_TEST_POSTGRES, the DSN of an admin role, when it
-// is set. Otherwise the first use in a test process starts a private cluster
-// from the server's programs on this machine, which ends with the process.
+// is set. Otherwise the first use in a test process starts a private cluster,
+// shared by the process, from the server's programs on this machine or, when
+// there are none, downloaded ones. The cluster ends with the process, however
+// that ends; a TestMain that calls Main waits for it.
 package dbtest
 
 import (
 	"context"
 	"io/fs"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,6 +24,7 @@ import (
 func Each(t *testing.T, fn func(t *testing.T, c db.Config)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { fn(t, SQLite(t)) })
+	t.Run("postgres", func(t *testing.T) { fn(t, Postgres(t)) })
 }
 
 // SQLite is an empty data folder.
@@ -29,8 +33,22 @@ func SQLite(t testing.TB) db.Config {
 	return db.Config{Dir: t.TempDir()}
 }
 
+// Postgres is an empty database, dropped with its roles when the test ends.
+// The private cluster runs with fsync off: see Cluster for tests of durability.
+func Postgres(t testing.TB) db.Config {
+	t.Helper()
+	if dsn := os.Getenv("CLEAVE_TEST_POSTGRES"); dsn != "" {
+		return newDatabase(t, dsn)
+	}
+	shared.once.Do(func() { shared.server, shared.err = start(Options{}) })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return newDatabase(t, shared.server.DSN)
+}
+
 // Open sets up, opens and migrates the module's database, and closes it when
-// the test ends.
+// the test ends. migrations may be nil.
 func Open(t testing.TB, c db.Config, module string, migrations fs.FS, constraints db.Constraints) *db.DB {
 	t.Helper()
 	ctx := context.Background()
@@ -43,3 +61,15 @@ func Open(t testing.TB, c db.Config, module string, migrations fs.FS, constraint
 	return d
 }
 
+// Main runs the tests and stops the shared cluster before the process exits:
+//
+//	func TestMain(m *testing.M) { dbtest.Main(m) }
+//
+// Without it the cluster also ends, but shortly after the process.
+func Main(m *testing.M) {
+	code := m.Run()
+	if shared.server != nil {
+		shared.server.stop()
+	}
+	os.Exit(code)
+}
