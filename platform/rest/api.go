@@ -1,0 +1,110 @@
+// Package rest serves the modules' REST APIs on one gin engine.
+//
+// Each module brings an OpenAPI document and the routes generated from it. The
+// document rules: a request is authenticated, authorised (x-permission, x-owner)
+// and validated against it before the module's handler runs, a POST runs in one
+// unit of work that also stores its answer under the Idempotency-Key, and every
+// error leaves as RFC 9457 problem+json. A route that the document does not
+// describe, or the other way round, stops the start.
+//
+// Which status a bad request gets: 401 and 403 come first. What cannot be read as
+// described is a 400: malformed JSON, a wrong type, a missing or unknown field, and
+// everything about parameters and headers. A body that is read well but holds a
+// value out of its documented range, length, pattern or set is a 422, and so is
+// what only a business rule can refuse.
+//
+// A handler gets a *gin.Context as its context.Context. gin uses it again for the
+// next request, so work that outlives the handler takes c.Request.Context().
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+
+	"cleave/platform/auth"
+)
+
+const (
+	defaultMaxBody        = 1 << 20 // bytes
+	defaultRequestTimeout = 15 * time.Second
+)
+
+// Options configure an API. Verifier, Policy and Log are required.
+type Options struct {
+	Verifier       *auth.Verifier
+	Policy         *auth.Policy
+	Log            *slog.Logger
+	MaxBody        int64         // bytes of a request body; 0 means 1 MiB
+	RequestTimeout time.Duration // of everything but event streams; 0 means 15 s
+	CursorKey      []byte        // signs the cursors; at least 32 bytes
+	Now            func() time.Time
+	Version        string // of the merged OpenAPI document
+	// Ready says whether the process can serve, with the checks behind that; nil means it always can.
+	Ready func(ctx context.Context, verbose bool) (ok bool, checks []Check)
+	// Exact makes every response that its document does not describe an error that is logged and
+	// answered with 500. It is for tests: such a response is a defect of the module or of the platform.
+	Exact bool
+}
+
+// API is the HTTP side of a process. Add the modules, then serve Handler.
+type API struct {
+	o         Options
+	engine    *gin.Engine
+	handler   http.Handler
+	cursors   *Cursors
+	inFlight  inFlight
+	documents map[string][]byte // by module
+	draining  atomic.Bool
+	streams   context.Context // of event streams; ends when draining begins
+	endAll    context.CancelFunc
+}
+
+// New returns an API without modules.
+func New(o Options) *API {
+	if o.MaxBody == 0 {
+		o.MaxBody = defaultMaxBody
+	}
+	if o.RequestTimeout == 0 {
+		o.RequestTimeout = defaultRequestTimeout
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	gin.SetMode(gin.ReleaseMode) // debug mode prints to stdout, which belongs to the commands' data
+	a := &API{o: o, engine: gin.New(), cursors: NewCursors(o.CursorKey), documents: map[string][]byte{}}
+	a.streams, a.endAll = context.WithCancel(context.Background())
+	e := a.engine
+	e.ContextWithFallback = true // else a handler's cancellation never reaches the database
+	e.HandleMethodNotAllowed = true
+	e.RedirectTrailingSlash = false
+	e.RedirectFixedPath = false
+	e.Use(a.edge)
+	e.NoRoute(noRoute)
+	e.NoMethod(noMethod)
+	a.routeHealth()
+	a.routeDocs()
+	a.handler = otelhttp.NewHandler(e, "http", otelhttp.WithFilter(traced))
+	return a
+}
+
+// Handler serves the API, traced by OpenTelemetry.
+func (a *API) Handler() http.Handler { return a.handler }
+
+// Cursors signs and checks the cursors of this API's lists.
+func (a *API) Cursors() *Cursors { return a.cursors }
+
+// Draining begins the end: /readyz says no, every response closes its connection, and event streams
+// end, so that clients move to another replica while requests under way are finished.
+func (a *API) Draining() {
+	a.draining.Store(true)
+	a.endAll()
+}
+
+// traced keeps probes out of the traces.
+func traced(r *http.Request) bool { return r.URL.Path != livePath && r.URL.Path != readyPath }

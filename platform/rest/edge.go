@@ -1,0 +1,129 @@
+package rest
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"cleave/platform/auth"
+	"cleave/platform/fault"
+	"cleave/platform/telemetry"
+)
+
+const (
+	headerRequestID = "X-Request-Id"
+	maxRequestID    = 128
+)
+
+// securityHeaders suit answers that are data, never documents of a browser (OWASP REST Security
+// Cheat Sheet). The slices are shared by all responses and never written to.
+var securityHeaders = map[string][]string{
+	"Cache-Control":                {"no-store"},
+	"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
+	"Referrer-Policy":              {"no-referrer"},
+	"X-Content-Type-Options":       {"nosniff"},
+	"X-Frame-Options":              {"DENY"},
+}
+
+// edge is the outermost middleware: what every request gets, and the one place that logs it.
+func (a *API) edge(c *gin.Context) {
+	began := time.Now()
+	id := c.GetHeader(headerRequestID)
+	if !saneRequestID(id) {
+		id = uuid.NewString()
+	}
+	c.Request.Pattern = c.FullPath() // names the span and labels the metrics
+	c.Request = c.Request.WithContext(telemetry.WithRequestID(c.Request.Context(), id))
+	if c.Request.Body != nil && c.Request.Body != http.NoBody {
+		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, a.o.MaxBody)
+	}
+	h := c.Writer.Header()
+	for k, v := range securityHeaders {
+		h[k] = v
+	}
+	h[headerRequestID] = []string{id}
+	if a.draining.Load() {
+		h.Set("Connection", "close")
+	}
+	defer a.access(c, began)
+	defer a.caught(c)
+	c.Next()
+}
+
+// caught turns a panic below into a 500, except the one that net/http defines to end a response.
+func (a *API) caught(c *gin.Context) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler { //nolint:errorlint // the value itself is the signal
+		panic(v)
+	}
+	f := fault.New(fault.Internal, "", "internal error").Wrap(fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
+	HandlerError(c, f)
+	if !c.Writer.Written() {
+		writeProblem(c, http.StatusInternalServerError, f)
+	}
+}
+
+// access writes the request's line in the log: the only one, so it holds the cause of a 5xx.
+func (a *API) access(c *gin.Context, began time.Time) {
+	ctx := c.Request.Context()
+	status, route := c.Writer.Status(), c.FullPath()
+	level := slog.LevelInfo
+	switch {
+	case status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable:
+		level = slog.LevelError
+	case status == http.StatusServiceUnavailable:
+		level = slog.LevelWarn
+	case route == livePath || route == readyPath:
+		level = slog.LevelDebug
+	}
+	if !a.o.Log.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 9)
+	attrs = append(attrs, slog.String("method", c.Request.Method), slog.String("route", route))
+	if route == "" {
+		attrs = append(attrs, slog.String("path", c.Request.URL.Path))
+	}
+	attrs = append(attrs,
+		slog.Int("status", status),
+		slog.Duration("duration", time.Since(began)),
+		slog.Int("bytes", max(c.Writer.Size(), 0)),
+	)
+	if p, ok := auth.From(ctx); ok {
+		attrs = append(attrs, slog.String("principal", p.Subject))
+	}
+	if last := c.Errors.Last(); last != nil {
+		f := fault.From(last.Err)
+		attrs = append(attrs, slog.String("code", f.Code))
+		if status >= http.StatusInternalServerError || f.Kind == fault.Internal {
+			attrs = append(attrs, slog.String("cause", last.Error()))
+		}
+	}
+	a.o.Log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// saneRequestID accepts what a proxy or client may choose: it goes into logs and back into a header.
+func saneRequestID(id string) bool {
+	if id == "" || len(id) > maxRequestID {
+		return false
+	}
+	for i := range len(id) {
+		if c := id[i]; !isAlphanumeric(c) && c != '-' && c != '_' && c != '.' && c != ':' {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}

@@ -1,0 +1,139 @@
+package rest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/gin-gonic/gin"
+
+	"cleave/platform/auth"
+	"cleave/platform/db"
+	"cleave/platform/fault"
+)
+
+// mounted is a module's part of the API.
+type mounted struct {
+	api *API
+	db  *db.DB
+	// By method, then by gin's route pattern: what FullPath gives at request time.
+	operations map[string]map[string]*operation
+}
+
+// Module adds a module's operations. The document (OpenAPI 3.0, YAML or JSON) and the routes that
+// register makes must match one to one, and every operation must say in x-permission and x-owner
+// whom it is for; else the error lists all that is amiss. The POSTs run in d's unit of work and keep
+// their answers in its table idempotency_keys. Call it before serving.
+func (a *API) Module(name string, openapi []byte, d *db.DB, register func(gin.IRouter)) error {
+	doc, err := loadDocument(openapi)
+	if err != nil {
+		return fmt.Errorf("module %s: %w", name, err)
+	}
+	operations, errs := compile(doc, a.o.Policy)
+	m := &mounted{api: a, db: d, operations: map[string]map[string]*operation{}}
+	for _, op := range operations {
+		if m.operations[op.method] == nil {
+			m.operations[op.method] = map[string]*operation{}
+		}
+		m.operations[op.method][op.pattern] = op
+	}
+	before := a.engine.Routes()
+	if err := registerRoutes(a.engine.Group("/", m.serve), register); err != nil {
+		errs = append(errs, err)
+	}
+	routed := map[*operation]bool{}
+	for _, r := range a.engine.Routes() {
+		if slices.ContainsFunc(before, func(b gin.RouteInfo) bool { return b.Method == r.Method && b.Path == r.Path }) {
+			continue
+		}
+		op := m.operations[r.Method][r.Path]
+		if op == nil {
+			errs = append(errs, fmt.Errorf("the route %s %s has no operation in the document", r.Method, r.Path))
+			continue
+		}
+		routed[op] = true
+	}
+	for _, op := range operations {
+		if !routed[op] {
+			errs = append(errs, fmt.Errorf("the operation %s has no route: %s %s", op.id, op.method, op.pattern))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("the REST API of module %s:\n%w", name, err)
+	}
+	a.documents[name] = openapi
+	return nil
+}
+
+// registerRoutes returns gin's panic over a bad or repeated route as an error.
+func registerRoutes(group *gin.RouterGroup, register func(gin.IRouter)) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("register the routes: %v", v)
+		}
+	}()
+	register(group)
+	return nil
+}
+
+// serve is the middleware around every handler of the module.
+func (m *mounted) serve(c *gin.Context) {
+	op := m.operations[c.Request.Method][c.FullPath()]
+	if op == nil { // Module refuses such a route
+		HandlerError(c, errors.New("a route without an operation"))
+		finish(c)
+		return
+	}
+	ctx, cancel := m.limit(c, op)
+	defer cancel()
+	c.Request = c.Request.WithContext(ctx)
+	if m.api.o.Exact && !op.streams {
+		m.exactly(c, op)
+		return
+	}
+	m.run(c, op)
+	finish(c)
+}
+
+// run takes the request through authorisation, validation and the handler. What fails is recorded.
+func (m *mounted) run(c *gin.Context, op *operation) {
+	if err := m.authorise(c, op); err != nil {
+		HandlerError(c, err)
+		return
+	}
+	body, err := m.validate(c, op)
+	if err != nil {
+		HandlerError(c, err)
+		return
+	}
+	if op.unitOfWork {
+		m.execute(c, op, body)
+		return
+	}
+	c.Next()
+}
+
+// authorise puts the principal and the decision into the request's context.
+func (m *mounted) authorise(c *gin.Context, op *operation) error {
+	if op.public {
+		return nil
+	}
+	ctx := c.Request.Context()
+	token, err := bearer(c.Request.Header["Authorization"])
+	if err != nil {
+		return err
+	}
+	p, err := m.api.o.Verifier.Verify(ctx, token)
+	if err != nil {
+		return err
+	}
+	d := m.api.o.Policy.Decide(p.Roles, op.permission)
+	c.Request = c.Request.WithContext(auth.WithDecision(auth.With(ctx, p), d))
+	if d == auth.Deny {
+		return fault.New(fault.Forbidden, "permission_denied", "this needs the permission %s", op.permission)
+	}
+	if d == auth.Own && !op.ownedBy(c, p.Subject) {
+		return fault.New(fault.Forbidden, "not_owner", "the permission %s is limited to what is your own", op.permission)
+	}
+	return nil
+}
