@@ -1,0 +1,178 @@
+package module
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cleave/platform/auth"
+	"cleave/platform/config"
+	"cleave/platform/db"
+	"cleave/platform/event"
+	"cleave/platform/rest"
+	"cleave/platform/rpc"
+)
+
+// Host runs modules in one process.
+type Host struct {
+	cfg   *config.Config
+	specs []Spec
+	o     Options
+
+	running  []*running // in dependency order
+	bus      *event.Bus
+	policy   *auth.Policy
+	keys     auth.KeySource
+	api      *rest.API
+	listener net.Listener
+	server   *http.Server
+	tasks    []*task
+	failed   chan error
+
+	mu    sync.Mutex
+	lines []Line
+}
+
+// Options are what a test or an embedding program may set; the zero value suits
+// a process.
+type Options struct {
+	Log     *slog.Logger     // default: discard
+	Out     io.Writer        // the start-up block; default: none
+	Version string           // shown by /openapi.json and the start-up block
+	Now     func() time.Time // default: time.Now
+	// Exact makes a response that the OpenAPI document does not describe a 500,
+	// for tests.
+	Exact bool
+}
+
+// Line is a line of the start-up block.
+type Line struct{ Label, Value string }
+
+// running is a module between start and stop.
+type running struct {
+	spec  Spec
+	db    *db.DB
+	env   *Env
+	parts Parts
+	edges []*rpc.Edge
+}
+
+// StartError is a failure before the process was ready: nothing was served.
+type StartError struct{ Err error }
+
+func (e *StartError) Error() string { return e.Err.Error() }
+func (e *StartError) Unwrap() error { return e.Err }
+
+// NewHost checks the modules against each other and their policies. It opens
+// nothing.
+func NewHost(cfg *config.Config, o Options, specs ...Spec) (*Host, error) {
+	sorted, err := Order(specs)
+	if err != nil {
+		return nil, &StartError{err}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	policies := map[string]string{}
+	for _, s := range sorted {
+		policies[s.Name] = s.Policy
+	}
+	policy, err := auth.NewPolicy(policies)
+	if err != nil {
+		return nil, &StartError{err}
+	}
+	return &Host{cfg: cfg, specs: sorted, o: o, policy: policy, failed: make(chan error, 1)}, nil
+}
+
+// Run starts the modules, serves until ctx ends or a background task fails, and
+// stops. An error before readiness is a *StartError.
+func (h *Host) Run(ctx context.Context) error {
+	if err := h.Start(ctx); err != nil {
+		return err
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-h.failed:
+	}
+	return errors.Join(err, h.Stop(context.WithoutCancel(ctx)))
+}
+
+// Start returns once the process answers requests. When it fails, what it had
+// opened is closed again.
+func (h *Host) Start(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			err = &StartError{errors.Join(err, h.Stop(context.WithoutCancel(ctx)))}
+		}
+	}()
+	h.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", h.cfg.HTTP.Addr)
+	if err != nil {
+		return fmt.Errorf("listen on http.addr %s: %w", h.cfg.HTTP.Addr, err)
+	}
+	if err := os.MkdirAll(h.cfg.Data.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the data folder data.dir: %w", err)
+	}
+	if err := h.openDatabases(ctx); err != nil {
+		return err
+	}
+	if err := h.wire(ctx); err != nil {
+		return err
+	}
+	h.serve()
+	h.printStartup()
+	return nil
+}
+
+// URL is where this process is reached from this machine.
+func (h *Host) URL() string { return config.LocalURL(h.listener.Addr().String()) }
+
+// DB returns the database of a running module, for tests and commands.
+func (h *Host) DB(name string) *db.DB {
+	for _, r := range h.running {
+		if r.spec.Name == name {
+			return r.db
+		}
+	}
+	return nil
+}
+
+func (h *Host) addLine(label, value string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lines = append(h.lines, Line{label, value})
+}
+
+func (h *Host) printStartup() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	url := h.cfg.BaseURL(h.listener.Addr().String())
+	lines := []Line{{"API", url + "/api/v1"}, {"docs", url + "/docs"}, {"health", url + "/readyz?verbose"}}
+	store := "SQLite files in " + h.cfg.Data.Dir
+	if h.cfg.Database().Dialect() == "postgres" {
+		store = "Postgres, a schema and a role per module"
+	}
+	lines = append(append(lines, Line{"database", store}), h.lines...)
+	fmt.Fprintf(h.o.Out, "Cleave %s is ready\n", h.o.Version)
+	for _, l := range lines {
+		fmt.Fprintf(h.o.Out, "  %-18s %s\n", l.Label, l.Value)
+	}
+}
+
+// NewID returns a UUIDv7 (RFC 9562), whose text sorts by time.
+func NewID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -1,0 +1,139 @@
+// Package module turns a list of module Specs into a running process: it opens
+// and migrates their databases, wires them in dependency order, serves them,
+// and stops them in reverse.
+//
+// The Spec is the one source of truth for what a module may reach: a
+// connection to a module that Uses does not name, an event outside Publishes
+// and a handler outside Subscribes all fail at start-up.
+package module
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"cleave/platform/auth"
+	"cleave/platform/config"
+	"cleave/platform/db"
+	"cleave/platform/event"
+	"cleave/platform/rest"
+	"cleave/platform/rpc"
+	"cleave/platform/saga"
+)
+
+// Spec is all that a process knows about a module.
+type Spec struct {
+	Name        string       // also its database schema and its section in the configuration
+	Uses        []string     // the modules it calls
+	Publishes   []event.Type // its own events
+	Subscribes  []event.Type // events it handles, of others or its own
+	Migrations  fs.FS        // goose files below sqlite/ and postgres/
+	Constraints db.Constraints
+	OpenAPI     []byte                       // nil: no REST
+	Policy      string                       // Casbin policy lines for its permissions
+	Config      func() any                   // a pointer to its settings with their defaults; nil: none
+	Wire        func(*Env) (Parts, error)    // builds the module; must not start anything
+	Commands    func(*Tool) []*cobra.Command // commands below `app NAME`; nil: none
+}
+
+// Env is what a module is given to build itself from.
+type Env struct {
+	Name    string
+	DB      *db.DB
+	Events  *event.Publisher
+	Sagas   *saga.Runner
+	Cursors *rest.Cursors
+	Log     *slog.Logger
+	Now     func() time.Time
+	NewID   func() string // UUIDv7
+	Config  any           // the pointer that Spec.Config returned, filled
+	Auth    AuthConfig
+	DataDir string // for files that are not in the database
+	BaseURL string // where clients reach the API
+	// Startup adds a line to what the process prints when it is ready.
+	Startup func(label, value string)
+
+	edges map[string]*rpc.Edge
+}
+
+// AuthConfig is what an issuer of tokens needs to know.
+type AuthConfig struct {
+	Issuer                string
+	Audience              []string
+	AccessTTL, RefreshTTL time.Duration
+}
+
+// Conn returns the connection to a module that this one's Spec uses.
+func (e *Env) Conn(module string) (grpc.ClientConnInterface, error) {
+	edge, ok := e.edges[module]
+	if !ok {
+		return nil, fmt.Errorf("module %s wants a connection to %s, which its Uses does not name", e.Name, module)
+	}
+	return edge, nil
+}
+
+// Parts is what a wired module offers to the process.
+type Parts struct {
+	RPC        func(grpc.ServiceRegistrar)
+	REST       func(gin.IRouter)
+	Handlers   []event.Handler
+	Background []func(ctx context.Context) error // each runs until ctx ends and then returns nil
+	Keys       auth.KeySource                    // of the module that issues tokens
+}
+
+// Tool is what a module's own commands are given.
+type Tool struct {
+	Config func() (*config.Config, error)
+	Print  func(v any) error // to standard output, in the chosen format
+	In     io.Reader
+	Err    io.Writer
+}
+
+// Order returns specs sorted so that each comes after all that it uses. It
+// fails on two modules of one name, on a Uses that names no module of the list
+// or the module itself, and on a cycle, which it spells out.
+func Order(specs []Spec) ([]Spec, error) {
+	byName := map[string]Spec{}
+	for _, s := range specs {
+		if _, ok := byName[s.Name]; ok {
+			return nil, fmt.Errorf("two modules are named %s", s.Name)
+		}
+		byName[s.Name] = s
+	}
+	var sorted []Spec
+	done := map[string]bool{}
+	var visit func(name string, path []string) error
+	visit = func(name string, path []string) error {
+		if done[name] {
+			return nil
+		}
+		if i := slices.Index(path, name); i >= 0 {
+			return fmt.Errorf("modules call each other in a cycle: %v; replace one call by an event", append(path[i:], name))
+		}
+		for _, u := range byName[name].Uses {
+			if _, ok := byName[u]; !ok {
+				return fmt.Errorf("module %s uses %s, which is not in the list of modules", name, u)
+			}
+			if err := visit(u, append(path, name)); err != nil {
+				return err
+			}
+		}
+		done[name] = true
+		sorted = append(sorted, byName[name])
+		return nil
+	}
+	for _, s := range specs {
+		if err := visit(s.Name, nil); err != nil {
+			return nil, err
+		}
+	}
+	return sorted, nil
+}

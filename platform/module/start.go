@@ -1,0 +1,202 @@
+package module
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"cleave/platform/auth"
+	"cleave/platform/db"
+	"cleave/platform/event"
+	"cleave/platform/rest"
+	"cleave/platform/rpc"
+	"cleave/platform/saga"
+)
+
+// openDatabases opens every module's database and brings it up to date, all
+// modules at once.
+func (h *Host) openDatabases(ctx context.Context) error {
+	c := h.cfg.Database()
+	names := make([]string, len(h.specs))
+	h.running = make([]*running, len(h.specs))
+	for i, s := range h.specs {
+		names[i] = s.Name
+		h.running[i] = &running{spec: s}
+	}
+	if h.cfg.DB.MigrateOnStart || c.Dialect() == "sqlite" {
+		if err := db.Setup(ctx, c, names); err != nil {
+			return err
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, r := range h.running {
+		g.Go(func() error {
+			d, err := db.Open(ctx, c, r.spec.Name, r.spec.Constraints)
+			if err != nil {
+				return err
+			}
+			r.db = d
+			if h.cfg.DB.MigrateOnStart {
+				_, err = d.Migrate(ctx, r.spec.Migrations)
+				return err
+			}
+			return d.CheckSchema(ctx, r.spec.Migrations)
+		})
+	}
+	return g.Wait()
+}
+
+// wire builds the modules in dependency order and connects them.
+func (h *Host) wire(ctx context.Context) error {
+	e := h.cfg.Events
+	h.bus = event.NewBus(event.Options{
+		Batch: e.Batch, Poll: e.Poll, MaxAttempts: e.MaxAttempts, BackoffMin: e.BackoffMin, BackoffMax: e.BackoffMax,
+		Retention: e.Retention, Log: h.o.Log, Now: h.o.Now, NewID: NewID,
+	})
+	channels := map[string]*inprocgrpc.Channel{}
+	owner := NewID()
+	for _, r := range h.running {
+		env, err := h.env(ctx, r, channels, owner)
+		if err != nil {
+			return err
+		}
+		r.env = env
+		if r.parts, err = r.spec.Wire(env); err != nil {
+			return fmt.Errorf("wire module %s: %w", r.spec.Name, err)
+		}
+		channels[r.spec.Name] = rpc.NewInProcess(h.o.Log)
+		if r.parts.RPC != nil {
+			r.parts.RPC(channels[r.spec.Name])
+		}
+		if r.parts.Keys != nil {
+			if h.keys != nil {
+				return fmt.Errorf("module %s issues tokens, and another module does already", r.spec.Name)
+			}
+			h.keys = r.parts.Keys
+		}
+		if err := h.bus.Subscribe(r.spec.Name, r.db, r.spec.Subscribes, r.parts.Handlers); err != nil {
+			return err
+		}
+	}
+	return h.mount()
+}
+
+func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocgrpc.Channel, owner string) (*Env, error) {
+	key, err := r.db.Secret(ctx, "cursor", 32)
+	if err != nil {
+		return nil, fmt.Errorf("read the cursor key of module %s: %w", r.spec.Name, err)
+	}
+	s := h.cfg.Sagas
+	env := &Env{
+		Name: r.spec.Name, DB: r.db, Log: h.o.Log.With("module", r.spec.Name), Now: h.o.Now, NewID: NewID,
+		Events:  h.bus.Publisher(r.spec.Name, r.db, r.spec.Publishes),
+		Sagas:   saga.NewRunner(r.db, saga.Options{Poll: s.Poll, Lease: s.Lease, Workers: s.Workers, Log: h.o.Log, Now: h.o.Now, Owner: owner}),
+		Cursors: rest.NewCursors(key),
+		Config:  h.cfg.Modules[r.spec.Name],
+		Auth:    AuthConfig{Issuer: h.cfg.Auth.Issuer, AccessTTL: h.cfg.Auth.AccessTTL, RefreshTTL: h.cfg.Auth.RefreshTTL},
+		DataDir: h.cfg.Data.Dir, BaseURL: h.cfg.BaseURL(h.listener.Addr().String()), Startup: h.addLine,
+		edges: map[string]*rpc.Edge{},
+	}
+	for _, s := range h.specs {
+		env.Auth.Audience = append(env.Auth.Audience, s.Name)
+	}
+	for _, to := range r.spec.Uses {
+		var target grpc.ClientConnInterface = channels[to]
+		edge := rpc.NewEdge(r.spec.Name, to, rpc.Local{}, target)
+		env.edges[to] = edge
+		r.edges = append(r.edges, edge)
+	}
+	return env, nil
+}
+
+// mount builds the public API of all modules.
+func (h *Host) mount() error {
+	if h.keys == nil {
+		return errors.New("no module issues tokens: one must set Parts.Keys")
+	}
+	h.api = rest.New(rest.Options{
+		Verifier: auth.NewVerifier(h.keys, h.cfg.Auth.Issuer, h.specs[0].Name, h.o.Now),
+		Policy:   h.policy, Log: h.o.Log, MaxBody: h.cfg.HTTP.MaxBody, RequestTimeout: h.cfg.HTTP.RequestTimeout,
+		Now: h.o.Now, Version: h.o.Version, Ready: h.ready, Exact: h.o.Exact,
+	})
+	for _, r := range h.running {
+		if r.parts.REST == nil {
+			continue
+		}
+		if err := h.api.Module(r.spec.Name, r.spec.OpenAPI, r.db, r.parts.REST); err != nil {
+			return fmt.Errorf("serve the REST API of module %s: %w", r.spec.Name, err)
+		}
+	}
+	return nil
+}
+
+// serve starts the listener and everything that runs beside it.
+func (h *Host) serve() {
+	for _, r := range h.running {
+		h.start(r.spec.Name+" sagas", r.env.Sagas.Run)
+		for _, fn := range r.parts.Background {
+			h.start(r.spec.Name, fn)
+		}
+		h.start(r.spec.Name+" idempotency keys", func(ctx context.Context) error { return h.purge(ctx, r.db) })
+	}
+	h.start("events", h.bus.Run)
+	h.server = &http.Server{
+		Handler: h.api.Handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		BaseContext: func(net.Listener) context.Context { return context.Background() },
+	}
+	go func() {
+		if err := h.server.Serve(h.listener); !errors.Is(err, http.ErrServerClosed) {
+			h.fail(fmt.Errorf("serve HTTP: %w", err))
+		}
+	}()
+}
+
+func (h *Host) purge(ctx context.Context, d *db.DB) error {
+	const every, keep = time.Hour, 24 * time.Hour
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			if _, err := rest.PurgeIdempotency(ctx, d, h.o.Now().Add(-keep)); err != nil && ctx.Err() == nil {
+				h.o.Log.WarnContext(ctx, "old idempotency keys stay", "module", d.Module(), "error", err)
+			}
+		}
+	}
+}
+
+// task is something that runs until it is stopped.
+type task struct {
+	name   string
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// start runs fn until the host stops; tasks stop in reverse order of starting.
+func (h *Host) start(name string, fn func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &task{name: name, cancel: cancel}
+	h.tasks = append(h.tasks, t)
+	t.done.Go(func() {
+		if err := fn(ctx); err != nil && ctx.Err() == nil {
+			h.fail(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+}
+
+func (h *Host) fail(err error) {
+	select {
+	case h.failed <- err:
+	default:
+	}
+}

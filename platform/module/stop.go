@@ -1,0 +1,53 @@
+package module
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cleave/platform/rest"
+)
+
+// Stop ends the process's work without failing a request: readiness goes off,
+// answers close their connections, requests under way finish, then background
+// work stops and databases close, dependants first. What is still running
+// after http.shutdown_timeout is cut off, and Stop says so.
+func (h *Host) Stop(ctx context.Context) error {
+	var errs []error
+	if h.server != nil {
+		h.api.Draining()
+		time.Sleep(h.cfg.HTTP.DrainDelay)
+		ctx, cancel := context.WithTimeout(ctx, h.cfg.HTTP.ShutdownTimeout)
+		if err := h.server.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("requests were cut off after http.shutdown_timeout: %w", errors.Join(err, h.server.Close())))
+		}
+		cancel()
+		h.server = nil
+	} else if h.listener != nil {
+		errs = append(errs, h.listener.Close())
+	}
+	for i := len(h.tasks) - 1; i >= 0; i-- {
+		h.tasks[i].cancel()
+		h.tasks[i].done.Wait()
+	}
+	h.tasks = nil
+	for i := len(h.running) - 1; i >= 0; i-- {
+		if d := h.running[i].db; d != nil {
+			errs = append(errs, d.Close())
+		}
+	}
+	h.running, h.listener = nil, nil
+	return errors.Join(errs...)
+}
+
+// ready reports whether every module's database answers.
+func (h *Host) ready(ctx context.Context, _ bool) (bool, []rest.Check) {
+	ok, checks := true, make([]rest.Check, 0, len(h.running))
+	for _, r := range h.running {
+		err := r.db.Ping(ctx)
+		ok = ok && err == nil
+		checks = append(checks, rest.Check{Name: r.spec.Name + " database", Err: err})
+	}
+	return ok, checks
+}
