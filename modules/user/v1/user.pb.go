@@ -326,11 +326,9 @@ func (x *ReserveCreditRequest) GetAmount() *Money {
 	return nil
 }
 
-// ReserveCreditResponse tells what the reservation left.
+// ReserveCreditResponse is empty: success says everything.
 type ReserveCreditResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The credit still available once this reservation had been made.
-	Available     *Money `protobuf:"bytes,1,opt,name=available,proto3" json:"available,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -363,13 +361,6 @@ func (x *ReserveCreditResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ReserveCreditResponse.ProtoReflect.Descriptor instead.
 func (*ReserveCreditResponse) Descriptor() ([]byte, []int) {
 	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *ReserveCreditResponse) GetAvailable() *Money {
-	if x != nil {
-		return x.Available
-	}
-	return nil
 }
 
 // CaptureCreditRequest names the reservation to spend.
@@ -791,9 +782,8 @@ const file_modules_user_v1_user_proto_rawDesc = "" +
 	"\x14ReserveCreditRequest\x12'\n" +
 	"\x0freservation_key\x18\x01 \x01(\tR\x0ereservationKey\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12-\n" +
-	"\x06amount\x18\x03 \x01(\v2\x15.cleave.user.v1.MoneyR\x06amount\"L\n" +
-	"\x15ReserveCreditResponse\x123\n" +
-	"\tavailable\x18\x01 \x01(\v2\x15.cleave.user.v1.MoneyR\tavailable\"?\n" +
+	"\x06amount\x18\x03 \x01(\v2\x15.cleave.user.v1.MoneyR\x06amount\"\x17\n" +
+	"\x15ReserveCreditResponse\"?\n" +
 	"\x14CaptureCreditRequest\x12'\n" +
 	"\x0freservation_key\x18\x01 \x01(\tR\x0ereservationKey\"\x17\n" +
 	"\x15CaptureCreditResponse\"?\n" +
@@ -853,20 +843,19 @@ var file_modules_user_v1_user_proto_depIdxs = []int32{
 	14, // 0: cleave.user.v1.User.created_at:type_name -> google.protobuf.Timestamp
 	1,  // 1: cleave.user.v1.GetUsersResponse.users:type_name -> cleave.user.v1.User
 	0,  // 2: cleave.user.v1.ReserveCreditRequest.amount:type_name -> cleave.user.v1.Money
-	0,  // 3: cleave.user.v1.ReserveCreditResponse.available:type_name -> cleave.user.v1.Money
-	2,  // 4: cleave.user.v1.UserService.GetUsers:input_type -> cleave.user.v1.GetUsersRequest
-	4,  // 5: cleave.user.v1.UserService.ReserveCredit:input_type -> cleave.user.v1.ReserveCreditRequest
-	6,  // 6: cleave.user.v1.UserService.CaptureCredit:input_type -> cleave.user.v1.CaptureCreditRequest
-	8,  // 7: cleave.user.v1.UserService.ReleaseCredit:input_type -> cleave.user.v1.ReleaseCreditRequest
-	3,  // 8: cleave.user.v1.UserService.GetUsers:output_type -> cleave.user.v1.GetUsersResponse
-	5,  // 9: cleave.user.v1.UserService.ReserveCredit:output_type -> cleave.user.v1.ReserveCreditResponse
-	7,  // 10: cleave.user.v1.UserService.CaptureCredit:output_type -> cleave.user.v1.CaptureCreditResponse
-	9,  // 11: cleave.user.v1.UserService.ReleaseCredit:output_type -> cleave.user.v1.ReleaseCreditResponse
-	8,  // [8:12] is the sub-list for method output_type
-	4,  // [4:8] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	2,  // 3: cleave.user.v1.UserService.GetUsers:input_type -> cleave.user.v1.GetUsersRequest
+	4,  // 4: cleave.user.v1.UserService.ReserveCredit:input_type -> cleave.user.v1.ReserveCreditRequest
+	6,  // 5: cleave.user.v1.UserService.CaptureCredit:input_type -> cleave.user.v1.CaptureCreditRequest
+	8,  // 6: cleave.user.v1.UserService.ReleaseCredit:input_type -> cleave.user.v1.ReleaseCreditRequest
+	3,  // 7: cleave.user.v1.UserService.GetUsers:output_type -> cleave.user.v1.GetUsersResponse
+	5,  // 8: cleave.user.v1.UserService.ReserveCredit:output_type -> cleave.user.v1.ReserveCreditResponse
+	7,  // 9: cleave.user.v1.UserService.CaptureCredit:output_type -> cleave.user.v1.CaptureCreditResponse
+	9,  // 10: cleave.user.v1.UserService.ReleaseCredit:output_type -> cleave.user.v1.ReleaseCreditResponse
+	7,  // [7:11] is the sub-list for method output_type
+	3,  // [3:7] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_modules_user_v1_user_proto_init() }

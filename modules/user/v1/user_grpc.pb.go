@@ -33,16 +33,16 @@ const (
 //
 // UserService is what the user module answers to its fellow modules. All calls are unary.
 //
-// Refusals carry a fault kind and code, written kind/code at each method. Besides those, every method may answer invalid
-// to a request that breaks the limits written at its fields, and unavailable, timeout or internal, after which the same
-// request may be sent again.
+// Refusals carry a fault kind and code, written kind/code at each method. Besides those, every method may answer
+// unprocessable to a request that breaks the limits written at its fields, and unavailable, timeout or internal, after which
+// the same request may be sent again.
 type UserServiceClient interface {
 	// GetUsers reads up to 100 users in one call. The answer holds each known id once, in no particular order; an unknown id
 	// is left out, which is not an error.
 	GetUsers(ctx context.Context, in *GetUsersRequest, opts ...grpc.CallOption) (*GetUsersResponse, error)
 	// ReserveCredit moves an amount from a user's available credit to the reserved part, where it stays until it is captured
-	// or released by the same key. Repeating a call with the same content changes nothing and answers as the first did, also
-	// once the reservation is captured.
+	// or released by the same key. Repeating a call with the same content changes nothing and succeeds, also once the
+	// reservation is captured.
 	//
 	// not_found/user_not_found; conflict/user_disabled; conflict/insufficient_credit; unprocessable/currency_mismatch when the
 	// account is held in another currency; conflict/reservation_released when the key was released before, even if it had
@@ -114,16 +114,16 @@ func (c *userServiceClient) ReleaseCredit(ctx context.Context, in *ReleaseCredit
 //
 // UserService is what the user module answers to its fellow modules. All calls are unary.
 //
-// Refusals carry a fault kind and code, written kind/code at each method. Besides those, every method may answer invalid
-// to a request that breaks the limits written at its fields, and unavailable, timeout or internal, after which the same
-// request may be sent again.
+// Refusals carry a fault kind and code, written kind/code at each method. Besides those, every method may answer
+// unprocessable to a request that breaks the limits written at its fields, and unavailable, timeout or internal, after which
+// the same request may be sent again.
 type UserServiceServer interface {
 	// GetUsers reads up to 100 users in one call. The answer holds each known id once, in no particular order; an unknown id
 	// is left out, which is not an error.
 	GetUsers(context.Context, *GetUsersRequest) (*GetUsersResponse, error)
 	// ReserveCredit moves an amount from a user's available credit to the reserved part, where it stays until it is captured
-	// or released by the same key. Repeating a call with the same content changes nothing and answers as the first did, also
-	// once the reservation is captured.
+	// or released by the same key. Repeating a call with the same content changes nothing and succeeds, also once the
+	// reservation is captured.
 	//
 	// not_found/user_not_found; conflict/user_disabled; conflict/insufficient_credit; unprocessable/currency_mismatch when the
 	// account is held in another currency; conflict/reservation_released when the key was released before, even if it had

@@ -1,0 +1,42 @@
+// Package app holds the use cases of the user module, one file for each.
+//
+// Unless said otherwise, a use case fails with the faults of package domain, and with faults of kind Unavailable, Timeout or
+// Internal when the database does.
+package app
+
+import (
+	"time"
+
+	"cleave/modules/user/internal/domain"
+	"cleave/modules/user/internal/password"
+	"cleave/modules/user/internal/store"
+	"cleave/platform/db"
+	"cleave/platform/event"
+)
+
+// Deps are what the use cases stand on. All fields must be set.
+type Deps struct {
+	DB         *db.DB
+	Store      *store.Store
+	Events     *event.Publisher
+	Passwords  *password.Hasher
+	Keys       *Keys
+	Now        func() time.Time
+	NewID      func() string
+	Currency   string        // of new accounts
+	SessionTTL time.Duration // from log-in to the end of the session, however often it is refreshed
+	TokenFile  string        // where the first administrator's token is left
+}
+
+// App offers the use cases.
+type App struct{ Deps }
+
+// New returns the use cases on d.
+func New(d Deps) *App { return &App{d} }
+
+// now is the time as the database keeps it.
+func (a *App) now() time.Time { return a.Now().UTC().Truncate(time.Microsecond) }
+
+func (a *App) entry(kind domain.EntryKind, userID string, amount domain.Money, now time.Time) domain.Entry {
+	return domain.Entry{ID: a.NewID(), UserID: userID, Kind: kind, Amount: amount, CreatedAt: now}
+}

@@ -1,0 +1,39 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+const (
+	purgeEvery = time.Hour
+	purgeBatch = 500 // sessions per transaction
+)
+
+// PurgeSessions removes expired sessions, hourly until ctx ends.
+func (a *App) PurgeSessions(log *slog.Logger) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		ticker := time.NewTicker(purgeEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-ticker.C:
+				if err := a.purge(ctx); err != nil && ctx.Err() == nil {
+					log.WarnContext(ctx, "expired sessions stay for now", "error", err)
+				}
+			}
+		}
+	}
+}
+
+func (a *App) purge(ctx context.Context) error {
+	for {
+		n, err := a.Store.PurgeSessions(ctx, a.now(), purgeBatch)
+		if err != nil || n < purgeBatch {
+			return err
+		}
+	}
+}

@@ -1,0 +1,76 @@
+// Package domain holds the rules of users, their sessions and their credit.
+package domain
+
+import (
+	"slices"
+	"time"
+)
+
+// The roles that this module hands out. What each may do is in policy.csv.
+const (
+	RoleCustomer = "customer"
+	RoleAdmin    = "admin"
+)
+
+// User is a person who can log in.
+type User struct {
+	ID           string // a UUID, and the subject of access tokens; the e-mail address is no identity
+	Email        Email
+	DisplayName  string
+	PasswordHash string // in PHC form
+	Roles        []string
+	Disabled     bool  // barred from logging in and acting
+	Version      int64 // from 1, grows with every change
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
+}
+
+// NewUser returns a user at version 1. The address and the name must have been checked.
+func NewUser(id string, email Email, displayName, passwordHash string, now time.Time, roles ...string) User {
+	return User{
+		ID: id, Email: email, DisplayName: displayName, PasswordHash: passwordHash, Roles: roles,
+		Version: 1, CreatedAt: now, UpdatedAt: now,
+	}
+}
+
+// IsAdmin reports whether the user has the role admin.
+func (u User) IsAdmin() bool { return slices.Contains(u.Roles, RoleAdmin) }
+
+// Change is what a user asks to have changed; nil keeps what there is.
+type Change struct {
+	Email       *Email
+	DisplayName *string
+}
+
+// Apply changes the profile and counts the version up. It reports false, and changes nothing, when everything is as asked
+// already.
+func (u *User) Apply(c Change, now time.Time) bool {
+	email, name := u.Email, u.DisplayName
+	if c.Email != nil {
+		email = *c.Email
+	}
+	if c.DisplayName != nil {
+		name = *c.DisplayName
+	}
+	if email == u.Email && name == u.DisplayName {
+		return false
+	}
+	u.Email, u.DisplayName = email, name
+	u.touch(now)
+	return true
+}
+
+// SetDisabled bars the user or lets them in again. It reports false when that is so already.
+func (u *User) SetDisabled(disabled bool, now time.Time) bool {
+	if u.Disabled == disabled {
+		return false
+	}
+	u.Disabled = disabled
+	u.touch(now)
+	return true
+}
+
+func (u *User) touch(now time.Time) {
+	u.Version++
+	u.UpdatedAt = now
+}

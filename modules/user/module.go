@@ -1,0 +1,79 @@
+// Package user is the module that knows who a user is, lets them in, and keeps their credit.
+package user
+
+import (
+	"context"
+	_ "embed"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"cleave/modules/user/internal/api"
+	"cleave/modules/user/internal/app"
+	"cleave/modules/user/internal/cli"
+	"cleave/modules/user/internal/domain"
+	"cleave/modules/user/internal/password"
+	"cleave/modules/user/internal/store"
+	"cleave/modules/user/migrations"
+	userv1 "cleave/modules/user/v1"
+	"cleave/platform/event"
+	"cleave/platform/module"
+)
+
+//go:embed policy.csv
+var policy string
+
+// Module is all that a process needs to know about users.
+var Module = module.Spec{
+	Name:        "user",
+	Publishes:   []event.Type{userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled},
+	Migrations:  migrations.FS,
+	Constraints: store.Constraints,
+	OpenAPI:     userv1.OpenAPI,
+	Policy:      policy,
+	Config:      func() any { return &settings{Currency: "EUR"} },
+	Wire:        wire,
+	Commands:    cli.Commands,
+}
+
+// settings are the module's section of the configuration.
+type settings struct {
+	// Currency is that of new credit accounts; accounts that exist keep theirs.
+	Currency string `mapstructure:"currency" validate:"iso4217" allowed:"an ISO 4217 code such as EUR"`
+	// HashConcurrency is how many passwords are hashed at once, each with a core and 19 MiB; 0 is one for two cores.
+	HashConcurrency int `mapstructure:"hash_concurrency" validate:"min=0,max=256"`
+}
+
+// startTimeout bounds what wire asks of the database.
+const startTimeout = 10 * time.Second
+
+func wire(env *module.Env) (module.Parts, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	s := env.Config.(*settings)
+	slots := s.HashConcurrency
+	if slots == 0 {
+		slots = max(runtime.GOMAXPROCS(0)/2, 1)
+	}
+	users := store.New(env.DB)
+	keys, err := app.LoadKeys(ctx, env.DB, users, app.Issue{Issuer: env.Auth.Issuer, Audience: env.Auth.Audience, TTL: env.Auth.AccessTTL}, env.Now)
+	if err != nil {
+		return module.Parts{}, err
+	}
+	a := app.New(app.Deps{
+		DB: env.DB, Store: users, Events: env.Events, Passwords: password.New(slots, domain.ErrPasswordsBusy), Keys: keys,
+		Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL,
+		TokenFile: filepath.Join(env.DataDir, cli.TokenFile),
+	})
+	token, err := a.OfferFirstAdmin(ctx)
+	if err != nil {
+		return module.Parts{}, err
+	}
+	if token != "" {
+		env.Startup("first admin token", token)
+	}
+	return module.Parts{
+		RPC: api.Register(a), REST: api.Routes(a, env.Cursors), Keys: keys,
+		Background: []func(context.Context) error{a.PurgeSessions(env.Log)},
+	}, nil
+}

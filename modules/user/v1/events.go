@@ -1,0 +1,11 @@
+package userv1
+
+import "cleave/platform/event"
+
+// What the user module publishes, each under the user's id as its key.
+var (
+	Registered     = event.Define[*UserRegistered]()
+	ProfileChanged = event.Define[*UserProfileChanged]()
+	Disabled       = event.Define[*UserDisabled]()
+	Enabled        = event.Define[*UserEnabled]()
+)
