@@ -152,8 +152,9 @@ func (h *Host) serve() {
 		Handler: h.api.Handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return context.Background() },
 	}
+	server, listener := h.server, h.listener
 	go func() {
-		if err := h.server.Serve(h.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			h.fail(fmt.Errorf("serve HTTP: %w", err))
 		}
 	}()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"cleave/platform/rest"
@@ -24,8 +25,11 @@ func (h *Host) Stop(ctx context.Context) error {
 		}
 		cancel()
 		h.server = nil
-	} else if h.listener != nil {
-		errs = append(errs, h.listener.Close())
+	}
+	if h.listener != nil {
+		if err := h.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
 	for i := len(h.tasks) - 1; i >= 0; i-- {
 		h.tasks[i].cancel()
