@@ -60,7 +60,7 @@ func NewBus(o Options) *Bus {
 func (b *Bus) Publisher(module string, d *db.DB, publishes []Type) *Publisher {
 	allowed := make(map[string]bool, len(publishes))
 	for _, t := range publishes {
-		allowed[t.name] = true
+		allowed[t.Name()] = true
 	}
 	r := &relay{module: module, db: d, o: b.o, pipe: b, wake: make(chan struct{}, 1)}
 	b.relays = append(b.relays, r)
@@ -81,12 +81,12 @@ func (b *Bus) Subscribe(module string, d *db.DB, declared []Type, handlers []Han
 			return fmt.Errorf("module %s has two event handlers named %s", module, h.Name)
 		}
 		if !may[h.Type] {
-			return fmt.Errorf("module %s handles %s, which its Subscribes does not name", module, h.Type.name)
+			return fmt.Errorf("module %s handles %s, which its Subscribes does not name", module, h.Type.Name())
 		}
 		seen[name] = true
 		w := &worker{subscriber: name, handler: h, db: d, o: b.o, wake: make(chan struct{}, 1)}
 		b.workers = append(b.workers, w)
-		b.inboxes[h.Type.name] = append(b.inboxes[h.Type.name], &inbox{module: module, db: d, subscriber: name, wake: w.wake})
+		b.inboxes[h.Type.Name()] = append(b.inboxes[h.Type.Name()], &inbox{module: module, db: d, subscriber: name, wake: w.wake})
 	}
 	return nil
 }

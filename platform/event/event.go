@@ -17,16 +17,19 @@ import (
 )
 
 // Type is a kind of event, named by the full name of its protobuf message.
-type Type struct{ name string }
+//
+// It holds a nil message rather than the name, because generated code knows its
+// names only after the package's variables, such as Types, are initialised.
+type Type struct{ message proto.Message }
 
 // Name is the protobuf full name, which is also the CloudEvents type.
-func (t Type) Name() string { return t.name }
+func (t Type) Name() string { return string(t.message.ProtoReflect().Descriptor().FullName()) }
 
 // Define declares the event type whose payload is T. A module declares its
 // types in its v1 package.
 func Define[T proto.Message]() Type {
 	var zero T
-	return Type{name: string(zero.ProtoReflect().Descriptor().FullName())}
+	return Type{message: zero}
 }
 
 // Meta are the attributes of an event (CloudEvents 1.0).
@@ -59,7 +62,7 @@ func On[T proto.Message](t Type, name string, fn func(ctx context.Context, m Met
 		var zero T
 		e, ok := zero.ProtoReflect().New().Interface().(T)
 		if !ok {
-			return fmt.Errorf("make a %s: wrong message type", t.name)
+			return fmt.Errorf("make a %s: wrong message type", t.Name())
 		}
 		if err := proto.Unmarshal(payload, e); err != nil {
 			return undecodable(t, err)

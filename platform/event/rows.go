@@ -72,7 +72,7 @@ func (e Envelope) inboxRow(subscriber string) inboxRow {
 }
 
 func undecodable(t Type, err error) error {
-	return fault.New(fault.Invalid, "event_undecodable", "the payload is not a %s", t.name).Wrap(err)
+	return fault.New(fault.Invalid, "event_undecodable", "the payload is not a %s", t.Name()).Wrap(err)
 }
 
 // permanent reports whether no retry can mend err.
