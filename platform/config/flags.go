@@ -28,8 +28,9 @@ func (l *loader) flags(fs *pflag.FlagSet) {
 	if fs == nil {
 		return
 	}
-	fs.Visit(func(f *pflag.Flag) {
-		if k := f.Annotations[keyAnnotation]; len(k) == 1 {
+	// Not Visit: a flag that a subcommand inherits is visited in the subcommand's own set alone.
+	fs.VisitAll(func(f *pflag.Flag) {
+		if k := f.Annotations[keyAnnotation]; f.Changed && len(k) == 1 {
 			l.set(k[0], f.Value.String(), "flag --"+f.Name)
 		}
 	})

@@ -1,0 +1,238 @@
+// Package cli is the command line of a deployable: it turns arguments into one
+// of the commands below, and its outcome into an exit code.
+//
+// Data goes to standard output, as a table or as JSON; logs, progress, prompts
+// and errors go to standard error, an error as one line that begins with the
+// program's name.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cleave/platform/config"
+	"cleave/platform/fault"
+	"cleave/platform/module"
+)
+
+// The exit codes. 3 is kept for commands that compare a measurement with a
+// budget.
+const (
+	OK     = 0
+	Failed = 1 // the command ran and failed
+	Usage  = 2 // wrong arguments, configuration or environment: nothing was served or changed
+)
+
+const program = "app"
+
+// IO is what a command talks to.
+type IO struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Env      []string // as os.Environ returns it; nil means that of the process
+}
+
+// Extra is a command that belongs to no module.
+type Extra = func(*module.Tool) *cobra.Command
+
+// Main runs the command that args name and returns its exit code. A cancelled
+// ctx makes the command stop in an orderly way.
+func Main(ctx context.Context, args []string, stdio IO, version string, modules []module.Spec, extra ...Extra) int {
+	if stdio.Env == nil {
+		stdio.Env = os.Environ()
+	}
+	a := &app{IO: stdio, version: version, modules: modules}
+	root := a.tree(extra)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return OK
+	}
+	for _, line := range lines(err) {
+		fmt.Fprintf(a.Err, "%s: %s\n", program, line)
+	}
+	if !a.started {
+		return Usage
+	}
+	return exitCode(err)
+}
+
+// lines is err as lines for the operator: one for each problem of a
+// configuration, and one for anything else.
+func lines(err error) []string {
+	var bad *config.Error
+	if errors.As(err, &bad) {
+		return strings.Split(bad.Error(), "\n")
+	}
+	return []string{strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")}
+}
+
+func exitCode(err error) int {
+	var (
+		bad   *config.Error
+		start *module.StartError
+		exit  *exitError
+	)
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	if errors.As(err, &bad) || errors.As(err, &start) {
+		return Usage
+	}
+	f := fault.From(err)
+	if f.Kind == fault.Invalid || strings.HasPrefix(f.Code, "database_") || strings.HasPrefix(f.Code, "schema_") {
+		return Usage
+	}
+	return Failed
+}
+
+// exitError is an error whose exit code does not follow from its kind.
+type exitError struct {
+	code int
+	error
+}
+
+func (e *exitError) Unwrap() error { return e.error }
+
+// app is one run of the program.
+type app struct {
+	IO
+	version string
+	modules []module.Spec
+
+	file, output string
+	root         *cobra.Command
+	started      bool // the arguments were understood
+}
+
+// tree builds all commands. An error that a command returns before its own code
+// ran is one of usage, which started tells.
+func (a *app) tree(extra []Extra) *cobra.Command {
+	a.root = &cobra.Command{
+		Use:           program,
+		Short:         "A modular monolith designed to be split",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       a.version,
+	}
+	a.root.SetIn(a.In)
+	a.root.SetOut(a.Out)
+	a.root.SetErr(a.Err)
+	fs := a.root.PersistentFlags()
+	fs.StringVar(&a.file, "config", a.variable(config.FileVariable), "read the configuration from `FILE` (or "+config.FileVariable+")")
+	fs.StringVar(&a.output, "output", "table", "print data as `FORMAT`: table or json")
+	config.AddFlags(fs)
+
+	a.root.AddCommand(a.serve(), a.migrate(), a.config(), a.healthcheck(), a.openapi(), a.versionCommand())
+	tool := &module.Tool{Config: a.load, Print: a.print, In: a.In, Err: a.Err}
+	for _, m := range a.modules {
+		if m.Commands == nil {
+			continue
+		}
+		group := &cobra.Command{Use: m.Name, Short: "Commands of the " + m.Name + " module"}
+		group.AddCommand(m.Commands(tool)...)
+		a.root.AddCommand(group)
+	}
+	for _, make := range extra {
+		a.root.AddCommand(make(tool))
+	}
+	a.prepare(a.root)
+	return a.root
+}
+
+// prepare makes every command behave alike: a group refuses what it does not
+// know, and a command first checks the flags that all have.
+func (a *app) prepare(c *cobra.Command) {
+	for _, child := range c.Commands() {
+		a.prepare(child)
+	}
+	run := c.RunE
+	if run == nil {
+		if c.Run != nil {
+			return
+		}
+		c.Args = refuseUnknown
+		c.RunE = func(c *cobra.Command, _ []string) error {
+			return fmt.Errorf("%s needs a command: %s (%s --help tells more)", c.CommandPath(), strings.Join(names(c), ", "), c.CommandPath())
+		}
+		return
+	}
+	if c.Args == nil {
+		c.Args = cobra.NoArgs
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if a.output != "table" && a.output != "json" {
+			return fmt.Errorf("--output is %q, allowed: table, json", a.output)
+		}
+		a.started = true
+		return run(c, args)
+	}
+}
+
+func refuseUnknown(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	c.SuggestionsMinimumDistance = 2
+	hint := "the commands are " + strings.Join(names(c), ", ")
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return fmt.Errorf("unknown command %q of %s: %s", args[0], c.CommandPath(), hint)
+}
+
+func names(c *cobra.Command) []string {
+	var out []string
+	for _, child := range c.Commands() {
+		if child.IsAvailableCommand() {
+			out = append(out, child.Name())
+		}
+	}
+	return out
+}
+
+// load reads the configuration that the environment and the flags name.
+func (a *app) load() (*config.Config, error) {
+	sections := map[string]any{}
+	for _, m := range a.modules {
+		sections[m.Name] = nil
+		if m.Config != nil {
+			sections[m.Name] = m.Config()
+		}
+	}
+	return config.Load(config.Options{File: a.file, Env: a.Env, Flags: a.root.PersistentFlags(), Sections: sections})
+}
+
+// variable is the last value that the environment gives to name.
+func (a *app) variable(name string) string {
+	for _, e := range slices.Backward(a.Env) {
+		if value, ok := strings.CutPrefix(e, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// pick returns the modules named, or all of them for no name.
+func (a *app) pick(wanted []string) ([]module.Spec, error) {
+	known := make([]string, len(a.modules))
+	for i, m := range a.modules {
+		known[i] = m.Name
+	}
+	for _, w := range wanted {
+		if !slices.Contains(known, w) {
+			return nil, fault.New(fault.Invalid, "module_unknown", "--module is %q, allowed: %s", w, strings.Join(known, ", "))
+		}
+	}
+	if len(wanted) == 0 {
+		return a.modules, nil
+	}
+	return slices.DeleteFunc(slices.Clone(a.modules), func(m module.Spec) bool { return !slices.Contains(wanted, m.Name) }), nil
+}
