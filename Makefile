@@ -1,0 +1,55 @@
+# Every tool is pinned: in tools/go.mod those for Go, in tools/package-lock.json those for the REST documents.
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TOOL      = $(GO) tool -modfile=tools/go.mod
+SOURCES   = $(wildcard cmd modules platform test)
+# nomsgpack leaves out a gin binding that nothing uses, and its 6 MB.
+BUILD     = $(GO) build -trimpath -tags nomsgpack -ldflags "-s -w -X main.version=$(VERSION)"
+
+# As in the released binary: no cgo, and so no C compiler. Only the race detector needs one.
+export CGO_ENABLED = 0
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-race lint generate generated bench bench-short journey verify
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Serve everything on SQLite in ./data
+	$(GO) run ./cmd/app serve
+
+build: ## Build the static binary bin/app
+	$(BUILD) -o bin/app ./cmd/app
+
+test: ## Run all tests, on SQLite and Postgres
+	$(GO) test ./...
+
+test-race: ## Run the platform's tests with the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./platform/...
+
+lint: ## Check code and contracts: vet, staticcheck, gofumpt, go mod tidy, buf, Spectral
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	@unformatted=$$($(TOOL) gofumpt -l $(SOURCES)) && if [ -n "$$unformatted" ]; then \
+		echo "not formatted by gofumpt:"; echo "$$unformatted"; exit 1; fi
+	$(GO) mod tidy -diff
+	tools/lint-api.sh
+
+generate: ## Generate code anew from the contracts
+	tools/generate.sh
+
+generated: ## Check that generated code is current
+	@before=$$(git status --porcelain; git diff) && tools/generate.sh && after=$$(git status --porcelain; git diff) && \
+		if [ "$$before" != "$$after" ]; then echo "generated code was not current: commit what make generate changed"; git status --short; exit 1; fi
+
+bench: ## Measure, and compare with the goals
+	$(GO) run ./test/bench
+
+bench-short:
+	$(GO) run ./test/bench -short
+
+journey: ## Run the whole story against the real binary
+	$(GO) test -count=1 -v ./test/journey
+
+# make test has the journey in it.
+verify: lint generated test test-race build bench-short ## Run everything that must pass before a change is merged
