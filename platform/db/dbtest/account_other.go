@@ -14,7 +14,7 @@ func serverUser() (account, error) {
 	return account{}, errors.New("these tests start Postgres on Unix only: set CLEAVE_TEST_POSTGRES=postgres://admin:password@host:5432/postgres")
 }
 
-func (account) folder() (string, error)             { return "", errors.ErrUnsupported }
+func (account) folder(bool) (string, error)         { return "", errors.ErrUnsupported }
 func (account) writeFile(string, string) error      { return errors.ErrUnsupported }
 func (account) command(string, ...string) *exec.Cmd { return nil }
 func ownGroup(*exec.Cmd)                            {}

@@ -38,8 +38,12 @@ func serverUser() (account, error) {
 
 // folder is a new folder that the account owns and can reach; root's TMPDIR
 // often lies in a folder that only root may enter.
-func (a account) folder() (dir string, err error) {
-	for _, base := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
+func (a account) folder(durable bool) (dir string, err error) {
+	bases := []string{os.TempDir(), "/tmp", "/var/tmp"}
+	if memory := memoryFolder(); memory != "" && !durable {
+		bases = append([]string{memory}, bases...)
+	}
+	for _, base := range bases {
 		if a.credential != nil && !everyoneEnters(base) {
 			continue
 		}

@@ -78,7 +78,7 @@ func start(o Options) (s *Server, err error) {
 	}
 	for range 2 { // another process may take the port first
 		var dir string
-		if dir, err = user.folder(); err != nil {
+		if dir, err = user.folder(o.Fsync); err != nil {
 			return nil, err
 		}
 		if s, err = startIn(dir, user, o); err == nil {
