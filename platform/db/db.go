@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"gorm.io/gorm"
@@ -31,6 +32,7 @@ type DB struct {
 	base           *gorm.DB
 	newTransaction func(alone bool) transaction
 	closers        []io.Closer
+	closing        sync.Once
 }
 
 // Open connects a module to its database, which Setup has prepared. It fails
@@ -60,12 +62,14 @@ func Open(ctx context.Context, c Config, module string, constraints Constraints)
 	return d, nil
 }
 
-// Close closes all connections. Transactions must have ended.
+// Close closes all connections, once. Transactions must have ended.
 func (d *DB) Close() error {
 	var errs []error
-	for _, c := range d.closers {
-		errs = append(errs, c.Close())
-	}
+	d.closing.Do(func() {
+		for _, c := range d.closers {
+			errs = append(errs, c.Close())
+		}
+	})
 	return errors.Join(errs...)
 }
 

@@ -31,8 +31,9 @@ CREATE TABLE items (
 CREATE TABLE parts (
     item_id text NOT NULL REFERENCES items (id) DEFERRABLE INITIALLY DEFERRED,
     no bigint NOT NULL,
+    code text,
     CONSTRAINT parts_pkey PRIMARY KEY (item_id, no),
-    CONSTRAINT parts_no_item_id_key UNIQUE (no, item_id)
+    CONSTRAINT parts_no_code_key UNIQUE (no, code)
 );
 -- +goose Down
 DROP TABLE parts;

@@ -50,7 +50,8 @@ type Status struct {
 // module has none. Several processes may call it at once: one does the work
 // and the others wait, up to a minute. It changes nothing and returns a
 // Conflict fault, code schema_newer, when the database has a migration that
-// the binary does not know.
+// the binary does not know. What it lists has been applied even when a later
+// migration fails.
 func (d *DB) Migrate(ctx context.Context, module fs.FS) (applied []Applied, err error) {
 	err = d.migrating(ctx, module, func(sets []set) error {
 		for _, s := range sets {
@@ -60,6 +61,10 @@ func (d *DB) Migrate(ctx context.Context, module fs.FS) (applied []Applied, err 
 		}
 		for _, s := range sets {
 			results, err := s.provider.Up(ctx)
+			var partial *goose.PartialError
+			if errors.As(err, &partial) {
+				results = partial.Applied
+			}
 			applied = append(applied, s.applied(results...)...)
 			if err != nil {
 				return s.fault(err)
@@ -228,5 +233,10 @@ func (s set) applied(results ...*goose.MigrationResult) []Applied {
 }
 
 func (s set) fault(err error) error {
-	return fault.New(fault.Internal, "migration_failed", "the %s migrations of %s failed", s.name, s.owner).Wrap(err)
+	at := ""
+	var partial *goose.PartialError
+	if errors.As(err, &partial) {
+		at = " at " + path.Base(partial.Failed.Source.Path)
+	}
+	return fault.New(fault.Internal, "migration_failed", "the %s migrations of %s failed%s", s.name, s.owner, at).Wrap(err)
 }

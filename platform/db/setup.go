@@ -118,6 +118,11 @@ func setupServer(ctx context.Context, c Config, modules []string) error {
 	if err != nil {
 		return err
 	}
+	for _, m := range modules {
+		if _, err := roleName(cfg.Database, m); err != nil {
+			return err
+		}
+	}
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(connecting, cfg)
