@@ -27,7 +27,7 @@ import (
 const (
 	OK     = 0
 	Failed = 1 // the command ran and failed
-	Usage  = 2 // wrong arguments, configuration or environment: nothing was served or changed
+	Usage  = 2 // wrong arguments, configuration or environment: nothing was served
 )
 
 const program = "app"
@@ -116,8 +116,11 @@ type app struct {
 // ran is one of usage, which started tells.
 func (a *app) tree(extra []Extra) *cobra.Command {
 	a.root = &cobra.Command{
-		Use:           program,
-		Short:         "A modular monolith designed to be split",
+		Use:   program,
+		Short: "A modular monolith designed to be split",
+		Long: "A modular monolith designed to be split: users, orders and notifications in one process.\n\n" +
+			"Data goes to standard output, everything else to standard error. Exit codes: 0 success; 1 the command ran and failed;\n" +
+			"2 wrong arguments, configuration or environment, nothing was served; 3 a measurement missed its budget.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       a.version,
