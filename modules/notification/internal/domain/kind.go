@@ -1,0 +1,39 @@
+// Package domain says what users are told, over which channels, and in which
+// limits.
+package domain
+
+import "slices"
+
+// Kind is what happened.
+type Kind string
+
+// The kinds, as the API and the database spell them.
+const (
+	Registered Kind = "registered"
+	Confirmed  Kind = "confirmed"
+	Rejected   Kind = "rejected"
+	Cancelled  Kind = "cancelled"
+	Shipped    Kind = "shipped"
+	Disabled   Kind = "disabled"
+)
+
+// Kinds returns all kinds, in the order in which preferences list them.
+func Kinds() []Kind { return []Kind{Registered, Confirmed, Rejected, Cancelled, Shipped, Disabled} }
+
+// Valid reports whether k is one of Kinds.
+func (k Kind) Valid() bool { return slices.Contains(Kinds(), k) }
+
+// Channel is a way to a user.
+type Channel string
+
+// The channels, as the API and the database spell them.
+const (
+	InApp Channel = "in_app"
+	Email Channel = "email"
+)
+
+// Channels returns all channels, in the order in which preferences list them.
+func Channels() []Channel { return []Channel{InApp, Email} }
+
+// Valid reports whether c is one of Channels.
+func (c Channel) Valid() bool { return slices.Contains(Channels(), c) }
