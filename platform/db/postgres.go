@@ -3,8 +3,10 @@ package db
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
@@ -20,7 +22,12 @@ func (d *DB) openPostgres(ctx context.Context) (gorm.Dialector, error) {
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "cleave-" + d.module
 	}
-	pool := stdlib.OpenDB(*cfg)
+	pool := stdlib.OpenDB(*cfg, stdlib.OptionResetSession(func(_ context.Context, c *pgx.Conn) error {
+		if !alive(c.PgConn().Conn()) {
+			return driver.ErrBadConn
+		}
+		return nil
+	}))
 	pool.SetMaxOpenConns(d.config.maxConns())
 	pool.SetMaxIdleConns(d.config.maxConns())
 	pool.SetConnMaxIdleTime(5 * time.Minute)

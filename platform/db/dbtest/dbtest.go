@@ -38,13 +38,13 @@ func SQLite(t testing.TB) db.Config {
 func Postgres(t testing.TB) db.Config {
 	t.Helper()
 	if dsn := os.Getenv("CLEAVE_TEST_POSTGRES"); dsn != "" {
-		return newDatabase(t, dsn)
+		return newDatabase(t, dsn, nil)
 	}
 	shared.once.Do(func() { shared.server, shared.err = start(Options{}) })
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
-	return newDatabase(t, shared.server.DSN)
+	return shared.server.Database(t)
 }
 
 // Open sets up, opens and migrates the module's database, and closes it when
@@ -69,7 +69,7 @@ func Open(t testing.TB, c db.Config, module string, migrations fs.FS, constraint
 func Main(m *testing.M) {
 	code := m.Run()
 	if shared.server != nil {
-		shared.server.stop()
+		shared.server.Stop()
 	}
 	os.Exit(code)
 }

@@ -21,7 +21,7 @@ func programs(dir string) (string, error) {
 	}
 	bin, err := download(dir)
 	if err != nil {
-		return "", fmt.Errorf(`these tests need Postgres 13 or later, and there is none: CLEAVE_TEST_POSTGRES is not set, initdb and postgres are
+		return "", fmt.Errorf(`these tests need Postgres 14 or later, and there is none: CLEAVE_TEST_POSTGRES is not set, initdb and postgres are
 neither on PATH nor where packages put them, and the download failed (%w).
 Install the server (Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql),
 or set CLEAVE_TEST_POSTGRES=postgres://admin:password@host:5432/postgres`, err)

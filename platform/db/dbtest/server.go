@@ -50,14 +50,14 @@ func Cluster(t testing.TB, o Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.stop)
+	t.Cleanup(s.Stop)
 	return s
 }
 
 // Database is an empty database, dropped with its roles when the test ends.
 func (s *Server) Database(t testing.TB) db.Config {
 	t.Helper()
-	return newDatabase(t, s.DSN)
+	return newDatabase(t, s.DSN, s.exited)
 }
 
 // watchdog runs the server until its standard input closes, which the system
@@ -147,7 +147,7 @@ func (s *Server) run(bin, data, password string, user account, o Options) error 
 	s.DSN = dsn.String()
 	if err = s.ready(); err != nil {
 		log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-		s.stop()
+		s.Stop()
 		return fmt.Errorf("Postgres did not start: %w\n%s", err, log)
 	}
 	return nil
@@ -170,8 +170,8 @@ func (s *Server) ready() error {
 	}
 }
 
-// stop ends the server and waits until its folder is gone.
-func (s *Server) stop() {
+// Stop ends the server and waits until its folder is gone.
+func (s *Server) Stop() {
 	_ = s.stdin.Close()
 	<-s.exited
 }
