@@ -15,8 +15,11 @@ for document in modules/*/v1/openapi.yaml; do
 	server=modules/$module/internal/api/server.gen.go
 	mkdir -p "modules/$module/internal/api" "modules/$module/v1/rest"
 	tool oapi-codegen -config tools/oapi/server.yaml -package api -o "$server.tmp" "$document"
-	# The generator begins its error texts with a capital letter.
-	awk '{ print } /^package / { print "\n//lint:file-ignore ST1005 generated" }' "$server.tmp" >"$server"
+	# The generator begins its error texts with a capital letter, and hands the *gin.Context on as the handler's context. gin uses
+	# that one again for the next request, while goroutines of database/sql may still look at it.
+	awk '/return sh\.ssi\./ { sub(/\(ctx, /, "(ctx.Request.Context(), ") }
+		{ print }
+		/^package / { print "\n//lint:file-ignore ST1005 generated" }' "$server.tmp" >"$server"
 	rm "$server.tmp"
 	tool oapi-codegen -config tools/oapi/client.yaml -package "${module}rest" -o "modules/$module/v1/rest/client.gen.go" "$document"
 done

@@ -708,7 +708,7 @@ func (sh *strictHandler) GetNotificationPreferences(ctx *gin.Context) {
 	var request GetNotificationPreferencesRequestObject
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetNotificationPreferences(ctx, request.(GetNotificationPreferencesRequestObject))
+		return sh.ssi.GetNotificationPreferences(ctx.Request.Context(), request.(GetNotificationPreferencesRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "GetNotificationPreferences")
@@ -752,7 +752,7 @@ func (sh *strictHandler) SetNotificationPreferences(ctx *gin.Context, params Set
 	request.Body = &body
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.SetNotificationPreferences(ctx, request.(SetNotificationPreferencesRequestObject))
+		return sh.ssi.SetNotificationPreferences(ctx.Request.Context(), request.(SetNotificationPreferencesRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "SetNotificationPreferences")
@@ -778,7 +778,7 @@ func (sh *strictHandler) ListNotifications(ctx *gin.Context, params ListNotifica
 	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListNotifications(ctx, request.(ListNotificationsRequestObject))
+		return sh.ssi.ListNotifications(ctx.Request.Context(), request.(ListNotificationsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "ListNotifications")
@@ -804,7 +804,7 @@ func (sh *strictHandler) MarkAllNotificationsRead(ctx *gin.Context, params MarkA
 	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.MarkAllNotificationsRead(ctx, request.(MarkAllNotificationsReadRequestObject))
+		return sh.ssi.MarkAllNotificationsRead(ctx.Request.Context(), request.(MarkAllNotificationsReadRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "MarkAllNotificationsRead")
@@ -828,7 +828,7 @@ func (sh *strictHandler) CountUnreadNotifications(ctx *gin.Context) {
 	var request CountUnreadNotificationsRequestObject
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.CountUnreadNotifications(ctx, request.(CountUnreadNotificationsRequestObject))
+		return sh.ssi.CountUnreadNotifications(ctx.Request.Context(), request.(CountUnreadNotificationsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "CountUnreadNotifications")
@@ -855,7 +855,7 @@ func (sh *strictHandler) MarkNotificationRead(ctx *gin.Context, notificationID o
 	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.MarkNotificationRead(ctx, request.(MarkNotificationReadRequestObject))
+		return sh.ssi.MarkNotificationRead(ctx.Request.Context(), request.(MarkNotificationReadRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "MarkNotificationRead")

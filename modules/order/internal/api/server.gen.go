@@ -125,7 +125,7 @@ type NextCursor = string
 
 // Order An order.
 //
-// Example: {"buyer_id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20","created_at":"2026-11-23T09:35:00Z","id":"0197a5c5-2c7d-7b60-9e1f-6a4b8d0c2e55","lines":[{"name":"Desk lamp","product_id":"0197a5c2-9a41-7e10-b0c3-5f2d7c8e9a01","quantity":2,"sku":"LAMP-01","total":{"currency":"EUR","minor_units":2598},"unit_price":{"currency":"EUR","minor_units":1299}}],"number":"7K3M-9QXD","status":"pending","total":{"currency":"EUR","minor_units":2598},"updated_at":"2026-11-23T09:35:00Z","version":1}
+// Example: {"buyer_id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20","created_at":"2026-11-23T09:35:00Z","id":"0197a5c5-2c7d-7b60-9e1f-6a4b8d0c2e55","lines":[{"name":"Desk lamp","product_id":"0197a5c2-9a41-7e10-b0c3-5f2d7c8e9a01","quantity":2,"sku":"LAMP-01","total":{"currency":"EUR","minor_units":2598},"unit_price":{"currency":"EUR","minor_units":1299}}],"number":"O-CQMQ2JR-ZDP0Y3X","status":"pending","total":{"currency":"EUR","minor_units":2598},"updated_at":"2026-11-23T09:35:00Z","version":1}
 type Order struct {
 	// BuyerID The user who placed it.
 	BuyerID openapi_types.UUID `json:"buyer_id"`
@@ -142,7 +142,7 @@ type Order struct {
 	// Number What people know the order by; no two orders share one.
 	Number string `json:"number"`
 
-	// Reason Why it was rejected, as a stable word such as insufficient_credit or out_of_stock, or why it was cancelled, in the words of whoever did.
+	// Reason Why it was rejected, as a stable word such as insufficient_credit or timeout, or why it was cancelled, in the words of whoever did, or user_disabled.
 	Reason *string `json:"reason,omitempty"`
 
 	// Status Where the order stands.
@@ -264,15 +264,13 @@ type Product struct {
 	// Example: LAMP-01
 	SKU SKU `json:"sku"`
 
-	// Stock The pieces that can still be ordered.
-	//
-	// Example: 100
-	Stock Stock `json:"stock"`
+	// Stock The pieces that can still be ordered. Orders that give theirs back can lift it above adjustStock's limit.
+	Stock int64 `json:"stock"`
 
 	// UpdatedAt When it was last changed.
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// Version Grows with each change; the same number as in ETag.
+	// Version Grows with each change but those of the stock; the same number as in ETag.
 	Version int64 `json:"version"`
 }
 
@@ -1441,7 +1439,7 @@ func (sh *strictHandler) ListOrders(ctx *gin.Context, params ListOrdersParams) {
 	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListOrders(ctx, request.(ListOrdersRequestObject))
+		return sh.ssi.ListOrders(ctx.Request.Context(), request.(ListOrdersRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "ListOrders")
@@ -1485,7 +1483,7 @@ func (sh *strictHandler) PlaceOrder(ctx *gin.Context, params PlaceOrderParams) {
 	request.Body = &body
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.PlaceOrder(ctx, request.(PlaceOrderRequestObject))
+		return sh.ssi.PlaceOrder(ctx.Request.Context(), request.(PlaceOrderRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "PlaceOrder")
@@ -1511,7 +1509,7 @@ func (sh *strictHandler) GetOrder(ctx *gin.Context, orderID openapi_types.UUID) 
 	request.OrderID = orderID
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetOrder(ctx, request.(GetOrderRequestObject))
+		return sh.ssi.GetOrder(ctx.Request.Context(), request.(GetOrderRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "GetOrder")
@@ -1559,7 +1557,7 @@ func (sh *strictHandler) CancelOrder(ctx *gin.Context, orderID openapi_types.UUI
 	}
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.CancelOrder(ctx, request.(CancelOrderRequestObject))
+		return sh.ssi.CancelOrder(ctx.Request.Context(), request.(CancelOrderRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "CancelOrder")
@@ -1586,7 +1584,7 @@ func (sh *strictHandler) DeliverOrder(ctx *gin.Context, orderID openapi_types.UU
 	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.DeliverOrder(ctx, request.(DeliverOrderRequestObject))
+		return sh.ssi.DeliverOrder(ctx.Request.Context(), request.(DeliverOrderRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "DeliverOrder")
@@ -1634,7 +1632,7 @@ func (sh *strictHandler) ShipOrder(ctx *gin.Context, orderID openapi_types.UUID,
 	}
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ShipOrder(ctx, request.(ShipOrderRequestObject))
+		return sh.ssi.ShipOrder(ctx.Request.Context(), request.(ShipOrderRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "ShipOrder")
@@ -1660,7 +1658,7 @@ func (sh *strictHandler) ListProducts(ctx *gin.Context, params ListProductsParam
 	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListProducts(ctx, request.(ListProductsRequestObject))
+		return sh.ssi.ListProducts(ctx.Request.Context(), request.(ListProductsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "ListProducts")
@@ -1704,7 +1702,7 @@ func (sh *strictHandler) CreateProduct(ctx *gin.Context, params CreateProductPar
 	request.Body = &body
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.CreateProduct(ctx, request.(CreateProductRequestObject))
+		return sh.ssi.CreateProduct(ctx.Request.Context(), request.(CreateProductRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "CreateProduct")
@@ -1730,7 +1728,7 @@ func (sh *strictHandler) GetProduct(ctx *gin.Context, productID openapi_types.UU
 	request.ProductID = productID
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetProduct(ctx, request.(GetProductRequestObject))
+		return sh.ssi.GetProduct(ctx.Request.Context(), request.(GetProductRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "GetProduct")
@@ -1775,7 +1773,7 @@ func (sh *strictHandler) UpdateProduct(ctx *gin.Context, productID openapi_types
 	request.Body = &body
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.UpdateProduct(ctx, request.(UpdateProductRequestObject))
+		return sh.ssi.UpdateProduct(ctx.Request.Context(), request.(UpdateProductRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "UpdateProduct")
@@ -1820,7 +1818,7 @@ func (sh *strictHandler) AdjustStock(ctx *gin.Context, productID openapi_types.U
 	request.Body = &body
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.AdjustStock(ctx, request.(AdjustStockRequestObject))
+		return sh.ssi.AdjustStock(ctx.Request.Context(), request.(AdjustStockRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "AdjustStock")

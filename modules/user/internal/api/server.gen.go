@@ -1540,7 +1540,7 @@ func (sh *strictHandler) GetProfile(ctx *gin.Context) {
 	var request GetProfileRequestObject
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetProfile(ctx, request.(GetProfileRequestObject))
+		return sh.ssi.GetProfile(ctx.Request.Context(), request.(GetProfileRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "GetProfile")
@@ -1584,7 +1584,7 @@ func (sh *strictHandler) UpdateProfile(ctx *gin.Context, params UpdateProfilePar
 	request.Body = &body
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.UpdateProfile(ctx, request.(UpdateProfileRequestObject))
+		return sh.ssi.UpdateProfile(ctx.Request.Context(), request.(UpdateProfileRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "UpdateProfile")
@@ -1628,7 +1628,7 @@ func (sh *strictHandler) LogIn(ctx *gin.Context, params LogInParams) {
 	request.Body = &body
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.LogIn(ctx, request.(LogInRequestObject))
+		return sh.ssi.LogIn(ctx.Request.Context(), request.(LogInRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "LogIn")
@@ -1652,7 +1652,7 @@ func (sh *strictHandler) LogOut(ctx *gin.Context) {
 	var request LogOutRequestObject
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.LogOut(ctx, request.(LogOutRequestObject))
+		return sh.ssi.LogOut(ctx.Request.Context(), request.(LogOutRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "LogOut")
@@ -1696,7 +1696,7 @@ func (sh *strictHandler) RefreshSession(ctx *gin.Context, params RefreshSessionP
 	request.Body = &body
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.RefreshSession(ctx, request.(RefreshSessionRequestObject))
+		return sh.ssi.RefreshSession(ctx.Request.Context(), request.(RefreshSessionRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "RefreshSession")
@@ -1722,7 +1722,7 @@ func (sh *strictHandler) ListUsers(ctx *gin.Context, params ListUsersParams) {
 	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListUsers(ctx, request.(ListUsersRequestObject))
+		return sh.ssi.ListUsers(ctx.Request.Context(), request.(ListUsersRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "ListUsers")
@@ -1766,7 +1766,7 @@ func (sh *strictHandler) RegisterUser(ctx *gin.Context, params RegisterUserParam
 	request.Body = &body
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.RegisterUser(ctx, request.(RegisterUserRequestObject))
+		return sh.ssi.RegisterUser(ctx.Request.Context(), request.(RegisterUserRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "RegisterUser")
@@ -1810,7 +1810,7 @@ func (sh *strictHandler) CreateFirstAdmin(ctx *gin.Context, params CreateFirstAd
 	request.Body = &body
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.CreateFirstAdmin(ctx, request.(CreateFirstAdminRequestObject))
+		return sh.ssi.CreateFirstAdmin(ctx.Request.Context(), request.(CreateFirstAdminRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "CreateFirstAdmin")
@@ -1836,7 +1836,7 @@ func (sh *strictHandler) GetUser(ctx *gin.Context, userID openapi_types.UUID) {
 	request.UserID = userID
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetUser(ctx, request.(GetUserRequestObject))
+		return sh.ssi.GetUser(ctx.Request.Context(), request.(GetUserRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "GetUser")
@@ -1862,7 +1862,7 @@ func (sh *strictHandler) GetCredit(ctx *gin.Context, userID openapi_types.UUID) 
 	request.UserID = userID
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetCredit(ctx, request.(GetCreditRequestObject))
+		return sh.ssi.GetCredit(ctx.Request.Context(), request.(GetCreditRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "GetCredit")
@@ -1889,7 +1889,7 @@ func (sh *strictHandler) ListCreditEntries(ctx *gin.Context, userID openapi_type
 	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListCreditEntries(ctx, request.(ListCreditEntriesRequestObject))
+		return sh.ssi.ListCreditEntries(ctx.Request.Context(), request.(ListCreditEntriesRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "ListCreditEntries")
@@ -1934,7 +1934,7 @@ func (sh *strictHandler) TopUpCredit(ctx *gin.Context, userID openapi_types.UUID
 	request.Body = &body
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.TopUpCredit(ctx, request.(TopUpCreditRequestObject))
+		return sh.ssi.TopUpCredit(ctx.Request.Context(), request.(TopUpCreditRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "TopUpCredit")
@@ -1961,7 +1961,7 @@ func (sh *strictHandler) DisableUser(ctx *gin.Context, userID openapi_types.UUID
 	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.DisableUser(ctx, request.(DisableUserRequestObject))
+		return sh.ssi.DisableUser(ctx.Request.Context(), request.(DisableUserRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "DisableUser")
@@ -1988,7 +1988,7 @@ func (sh *strictHandler) EnableUser(ctx *gin.Context, userID openapi_types.UUID,
 	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.EnableUser(ctx, request.(EnableUserRequestObject))
+		return sh.ssi.EnableUser(ctx.Request.Context(), request.(EnableUserRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
 		handler = middleware(handler, "EnableUser")
