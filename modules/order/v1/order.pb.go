@@ -151,7 +151,7 @@ func (x *OrderLine) GetUnitPrice() *Money {
 	return nil
 }
 
-// OrderPlaced is published when an order has been taken down, before stock and credit are known to suffice.
+// OrderPlaced is published when an order has been taken down and its stock reserved, before its credit is known to suffice.
 type OrderPlaced struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The order's UUID; all events of one order share it and arrive in order.
@@ -317,7 +317,7 @@ type OrderRejected struct {
 	BuyerId string `protobuf:"bytes,3,opt,name=buyer_id,json=buyerId,proto3" json:"buyer_id,omitempty"`
 	// The sum of the lines.
 	Total *Money `protobuf:"bytes,4,opt,name=total,proto3" json:"total,omitempty"`
-	// Why, as a stable word such as insufficient_credit or out_of_stock.
+	// Why, as a stable word such as insufficient_credit or timeout.
 	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -399,7 +399,7 @@ type OrderCancelled struct {
 	BuyerId string `protobuf:"bytes,3,opt,name=buyer_id,json=buyerId,proto3" json:"buyer_id,omitempty"`
 	// The sum of the lines.
 	Total *Money `protobuf:"bytes,4,opt,name=total,proto3" json:"total,omitempty"`
-	// Why, in the words of whoever cancelled it; empty when nothing was said.
+	// Why, in the words of whoever cancelled it, or user_disabled; empty when nothing was said.
 	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -136,7 +136,7 @@ type NextCursor = string
 
 // Order An order.
 //
-// Example: {"buyer_id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20","created_at":"2026-11-23T09:35:00Z","id":"0197a5c5-2c7d-7b60-9e1f-6a4b8d0c2e55","lines":[{"name":"Desk lamp","product_id":"0197a5c2-9a41-7e10-b0c3-5f2d7c8e9a01","quantity":2,"sku":"LAMP-01","total":{"currency":"EUR","minor_units":2598},"unit_price":{"currency":"EUR","minor_units":1299}}],"number":"7K3M-9QXD","status":"pending","total":{"currency":"EUR","minor_units":2598},"updated_at":"2026-11-23T09:35:00Z","version":1}
+// Example: {"buyer_id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20","created_at":"2026-11-23T09:35:00Z","id":"0197a5c5-2c7d-7b60-9e1f-6a4b8d0c2e55","lines":[{"name":"Desk lamp","product_id":"0197a5c2-9a41-7e10-b0c3-5f2d7c8e9a01","quantity":2,"sku":"LAMP-01","total":{"currency":"EUR","minor_units":2598},"unit_price":{"currency":"EUR","minor_units":1299}}],"number":"O-CQMQ2JR-ZDP0Y3X","status":"pending","total":{"currency":"EUR","minor_units":2598},"updated_at":"2026-11-23T09:35:00Z","version":1}
 type Order struct {
 	// BuyerID The user who placed it.
 	BuyerID openapi_types.UUID `json:"buyer_id"`
@@ -153,7 +153,7 @@ type Order struct {
 	// Number What people know the order by; no two orders share one.
 	Number string `json:"number"`
 
-	// Reason Why it was rejected, as a stable word such as insufficient_credit or out_of_stock, or why it was cancelled, in the words of whoever did.
+	// Reason Why it was rejected, as a stable word such as insufficient_credit or timeout, or why it was cancelled, in the words of whoever did, or user_disabled.
 	Reason *string `json:"reason,omitempty"`
 
 	// Status Where the order stands.
@@ -304,15 +304,13 @@ type Product struct {
 	// Example: LAMP-01
 	SKU SKU `json:"sku"`
 
-	// Stock The pieces that can still be ordered.
-	//
-	// Example: 100
-	Stock Stock `json:"stock"`
+	// Stock The pieces that can still be ordered. Orders that give theirs back can lift it above adjustStock's limit.
+	Stock int64 `json:"stock"`
 
 	// UpdatedAt When it was last changed.
 	UpdatedAt time.Time `json:"updated_at"`
 
-	// Version Grows with each change; the same number as in ETag.
+	// Version Grows with each change but those of the stock; the same number as in ETag.
 	Version int64 `json:"version"`
 }
 
@@ -633,7 +631,7 @@ type ClientInterface interface {
 
 	// PlaceOrderWithBody Place an order
 	//
-	// Takes the order down as pending; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. A product that is unknown or not on sale is a 422, code product_unknown; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code total_too_large; a product in more than one line is a 422, code product_repeated.
+	// Takes the order down as pending and reserves its stock; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. An unknown product is a 422, code product_unknown, and one that is not on sale a 422, code product_inactive; a product in more than one line is a 422, code duplicate_product; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code amount_overflow; a stock that does not suffice is a 409, code out_of_stock.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -642,7 +640,7 @@ type ClientInterface interface {
 
 	// PlaceOrder Place an order
 	//
-	// Takes the order down as pending; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. A product that is unknown or not on sale is a 422, code product_unknown; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code total_too_large; a product in more than one line is a 422, code product_repeated.
+	// Takes the order down as pending and reserves its stock; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. An unknown product is a 422, code product_unknown, and one that is not on sale a 422, code product_inactive; a product in more than one line is a 422, code duplicate_product; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code amount_overflow; a stock that does not suffice is a 409, code out_of_stock.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -658,7 +656,7 @@ type ClientInterface interface {
 
 	// CancelOrderWithBody Cancel an order
 	//
-	// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_state.
+	// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_transition.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -667,7 +665,7 @@ type ClientInterface interface {
 
 	// CancelOrder Cancel an order
 	//
-	// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_state.
+	// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_transition.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -676,14 +674,14 @@ type ClientInterface interface {
 
 	// DeliverOrder Deliver an order
 	//
-	// Marks a shipped order as delivered. An order in any other state is a 409, code order_state.
+	// Marks a shipped order as delivered. An order in any other state is a 409, code order_transition.
 	//
 	// Corresponds with POST /api/v1/orders/{order_id}/deliver (the `DeliverOrder` operationId).
 	DeliverOrder(ctx context.Context, orderID openapi_types.UUID, params *DeliverOrderParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ShipOrderWithBody Ship an order
 	//
-	// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_state.
+	// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_transition.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -692,7 +690,7 @@ type ClientInterface interface {
 
 	// ShipOrder Ship an order
 	//
-	// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_state.
+	// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_transition.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -787,7 +785,7 @@ func (c *Client) ListOrders(ctx context.Context, params *ListOrdersParams, reqEd
 
 // PlaceOrderWithBody Place an order
 //
-// Takes the order down as pending; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. A product that is unknown or not on sale is a 422, code product_unknown; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code total_too_large; a product in more than one line is a 422, code product_repeated.
+// Takes the order down as pending and reserves its stock; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. An unknown product is a 422, code product_unknown, and one that is not on sale a 422, code product_inactive; a product in more than one line is a 422, code duplicate_product; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code amount_overflow; a stock that does not suffice is a 409, code out_of_stock.
 //
 // Takes any type of body and a specified content type.
 //
@@ -806,7 +804,7 @@ func (c *Client) PlaceOrderWithBody(ctx context.Context, params *PlaceOrderParam
 
 // PlaceOrder Place an order
 //
-// Takes the order down as pending; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. A product that is unknown or not on sale is a 422, code product_unknown; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code total_too_large; a product in more than one line is a 422, code product_repeated.
+// Takes the order down as pending and reserves its stock; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. An unknown product is a 422, code product_unknown, and one that is not on sale a 422, code product_inactive; a product in more than one line is a 422, code duplicate_product; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code amount_overflow; a stock that does not suffice is a 409, code out_of_stock.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -842,7 +840,7 @@ func (c *Client) GetOrder(ctx context.Context, orderID openapi_types.UUID, reqEd
 
 // CancelOrderWithBody Cancel an order
 //
-// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_state.
+// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_transition.
 //
 // Takes any type of body and a specified content type.
 //
@@ -861,7 +859,7 @@ func (c *Client) CancelOrderWithBody(ctx context.Context, orderID openapi_types.
 
 // CancelOrder Cancel an order
 //
-// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_state.
+// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_transition.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -880,7 +878,7 @@ func (c *Client) CancelOrder(ctx context.Context, orderID openapi_types.UUID, pa
 
 // DeliverOrder Deliver an order
 //
-// Marks a shipped order as delivered. An order in any other state is a 409, code order_state.
+// Marks a shipped order as delivered. An order in any other state is a 409, code order_transition.
 //
 // Corresponds with POST /api/v1/orders/{order_id}/deliver (the `DeliverOrder` operationId).
 func (c *Client) DeliverOrder(ctx context.Context, orderID openapi_types.UUID, params *DeliverOrderParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -897,7 +895,7 @@ func (c *Client) DeliverOrder(ctx context.Context, orderID openapi_types.UUID, p
 
 // ShipOrderWithBody Ship an order
 //
-// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_state.
+// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_transition.
 //
 // Takes any type of body and a specified content type.
 //
@@ -916,7 +914,7 @@ func (c *Client) ShipOrderWithBody(ctx context.Context, orderID openapi_types.UU
 
 // ShipOrder Ship an order
 //
-// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_state.
+// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_transition.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1789,7 +1787,7 @@ type ClientWithResponsesInterface interface {
 
 	// PlaceOrderWithBodyWithResponse Place an order
 	//
-	// Takes the order down as pending; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. A product that is unknown or not on sale is a 422, code product_unknown; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code total_too_large; a product in more than one line is a 422, code product_repeated.
+	// Takes the order down as pending and reserves its stock; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. An unknown product is a 422, code product_unknown, and one that is not on sale a 422, code product_inactive; a product in more than one line is a 422, code duplicate_product; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code amount_overflow; a stock that does not suffice is a 409, code out_of_stock.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1798,7 +1796,7 @@ type ClientWithResponsesInterface interface {
 
 	// PlaceOrderWithResponse Place an order
 	//
-	// Takes the order down as pending; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. A product that is unknown or not on sale is a 422, code product_unknown; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code total_too_large; a product in more than one line is a 422, code product_repeated.
+	// Takes the order down as pending and reserves its stock; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. An unknown product is a 422, code product_unknown, and one that is not on sale a 422, code product_inactive; a product in more than one line is a 422, code duplicate_product; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code amount_overflow; a stock that does not suffice is a 409, code out_of_stock.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1816,7 +1814,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelOrderWithBodyWithResponse Cancel an order
 	//
-	// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_state.
+	// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_transition.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1825,7 +1823,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelOrderWithResponse Cancel an order
 	//
-	// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_state.
+	// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_transition.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1834,7 +1832,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeliverOrderWithResponse Deliver an order
 	//
-	// Marks a shipped order as delivered. An order in any other state is a 409, code order_state.
+	// Marks a shipped order as delivered. An order in any other state is a 409, code order_transition.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1843,7 +1841,7 @@ type ClientWithResponsesInterface interface {
 
 	// ShipOrderWithBodyWithResponse Ship an order
 	//
-	// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_state.
+	// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_transition.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1852,7 +1850,7 @@ type ClientWithResponsesInterface interface {
 
 	// ShipOrderWithResponse Ship an order
 	//
-	// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_state.
+	// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_transition.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3410,7 +3408,7 @@ func (c *ClientWithResponses) ListOrdersWithResponse(ctx context.Context, params
 
 // PlaceOrderWithBodyWithResponse Place an order
 //
-// Takes the order down as pending; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. A product that is unknown or not on sale is a 422, code product_unknown; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code total_too_large; a product in more than one line is a 422, code product_repeated.
+// Takes the order down as pending and reserves its stock; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. An unknown product is a 422, code product_unknown, and one that is not on sale a 422, code product_inactive; a product in more than one line is a 422, code duplicate_product; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code amount_overflow; a stock that does not suffice is a 409, code out_of_stock.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3425,7 +3423,7 @@ func (c *ClientWithResponses) PlaceOrderWithBodyWithResponse(ctx context.Context
 
 // PlaceOrderWithResponse Place an order
 //
-// Takes the order down as pending; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. A product that is unknown or not on sale is a 422, code product_unknown; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code total_too_large; a product in more than one line is a 422, code product_repeated.
+// Takes the order down as pending and reserves its stock; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. An unknown product is a 422, code product_unknown, and one that is not on sale a 422, code product_inactive; a product in more than one line is a 422, code duplicate_product; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code amount_overflow; a stock that does not suffice is a 409, code out_of_stock.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3455,7 +3453,7 @@ func (c *ClientWithResponses) GetOrderWithResponse(ctx context.Context, orderID 
 
 // CancelOrderWithBodyWithResponse Cancel an order
 //
-// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_state.
+// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_transition.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3470,7 +3468,7 @@ func (c *ClientWithResponses) CancelOrderWithBodyWithResponse(ctx context.Contex
 
 // CancelOrderWithResponse Cancel an order
 //
-// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_state.
+// Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_transition.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3485,7 +3483,7 @@ func (c *ClientWithResponses) CancelOrderWithResponse(ctx context.Context, order
 
 // DeliverOrderWithResponse Deliver an order
 //
-// Marks a shipped order as delivered. An order in any other state is a 409, code order_state.
+// Marks a shipped order as delivered. An order in any other state is a 409, code order_transition.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3500,7 +3498,7 @@ func (c *ClientWithResponses) DeliverOrderWithResponse(ctx context.Context, orde
 
 // ShipOrderWithBodyWithResponse Ship an order
 //
-// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_state.
+// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_transition.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3515,7 +3513,7 @@ func (c *ClientWithResponses) ShipOrderWithBodyWithResponse(ctx context.Context,
 
 // ShipOrderWithResponse Ship an order
 //
-// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_state.
+// Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_transition.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

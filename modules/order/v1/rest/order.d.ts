@@ -99,7 +99,7 @@ export interface paths {
         put?: never;
         /**
          * Place an order
-         * @description Takes the order down as pending; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. A product that is unknown or not on sale is a 422, code product_unknown; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code total_too_large; a product in more than one line is a 422, code product_repeated.
+         * @description Takes the order down as pending and reserves its stock; whether it is confirmed or rejected shows within moments, in the order and as a notification. Names and prices are the catalogue's of this moment. An unknown product is a 422, code product_unknown, and one that is not on sale a 422, code product_inactive; a product in more than one line is a 422, code duplicate_product; lines in more than one currency are a 422, code mixed_currencies; a total above the highest amount that Money can hold is a 422, code amount_overflow; a stock that does not suffice is a 409, code out_of_stock.
          */
         post: operations["placeOrder"];
         delete?: never;
@@ -151,7 +151,7 @@ export interface paths {
         put?: never;
         /**
          * Cancel an order
-         * @description Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_state.
+         * @description Calls a pending or confirmed order off and releases its stock and credit. Someone else's order is a 404 to who may not cancel every order. An order in any other state is a 409, code order_transition.
          */
         post: operations["cancelOrder"];
         delete?: never;
@@ -177,7 +177,7 @@ export interface paths {
         put?: never;
         /**
          * Ship an order
-         * @description Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_state.
+         * @description Marks a confirmed order as shipped, and has its credit captured. An order in any other state is a 409, code order_transition.
          */
         post: operations["shipOrder"];
         delete?: never;
@@ -203,7 +203,7 @@ export interface paths {
         put?: never;
         /**
          * Deliver an order
-         * @description Marks a shipped order as delivered. An order in any other state is a 409, code order_state.
+         * @description Marks a shipped order as delivered. An order in any other state is a 409, code order_transition.
          */
         post: operations["deliverOrder"];
         delete?: never;
@@ -244,7 +244,11 @@ export interface components {
             name: components["schemas"]["ProductName"];
             description: components["schemas"]["ProductDescription"];
             price: components["schemas"]["Money"];
-            stock: components["schemas"]["Stock"];
+            /**
+             * Format: int64
+             * @description The pieces that can still be ordered. Orders that give theirs back can lift it above adjustStock's limit.
+             */
+            stock: number;
             /** @description Whether it is on sale. */
             active: boolean;
             /**
@@ -259,7 +263,7 @@ export interface components {
             updated_at: string;
             /**
              * Format: int64
-             * @description Grows with each change; the same number as in ETag.
+             * @description Grows with each change but those of the stock; the same number as in ETag.
              */
             version: number;
         };
@@ -416,7 +420,7 @@ export interface components {
          * @description An order.
          * @example {
          *       "id": "0197a5c5-2c7d-7b60-9e1f-6a4b8d0c2e55",
-         *       "number": "7K3M-9QXD",
+         *       "number": "O-CQMQ2JR-ZDP0Y3X",
          *       "buyer_id": "0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20",
          *       "status": "pending",
          *       "lines": [
@@ -461,7 +465,7 @@ export interface components {
             /** @description What was ordered, in the order's own sequence. */
             lines: components["schemas"]["OrderLine"][];
             total: components["schemas"]["Money"];
-            /** @description Why it was rejected, as a stable word such as insufficient_credit or out_of_stock, or why it was cancelled, in the words of whoever did. */
+            /** @description Why it was rejected, as a stable word such as insufficient_credit or timeout, or why it was cancelled, in the words of whoever did, or user_disabled. */
             reason?: string;
             /** @description The carrier's code to follow the parcel by, if there is one. */
             tracking_code?: string;
