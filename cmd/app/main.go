@@ -7,6 +7,10 @@ import (
 	"os/signal"
 	"syscall"
 
+	"cleave/cmd/app/demo"
+	"cleave/modules/notification"
+	"cleave/modules/order"
+	"cleave/modules/user"
 	"cleave/platform/cli"
 	"cleave/platform/module"
 )
@@ -14,7 +18,7 @@ import (
 // version is set when a release is built (-ldflags "-X main.version=1.2.3").
 var version = "dev"
 
-var modules = []module.Spec{}
+var modules = []module.Spec{user.Module, order.Module, notification.Module}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -25,5 +29,5 @@ func main() {
 
 // run is main without the process; it returns the exit code.
 func run(ctx context.Context, args []string) int {
-	return cli.Main(ctx, args, cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, version, modules)
+	return cli.Main(ctx, args, cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, version, modules, demo.Command)
 }
