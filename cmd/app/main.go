@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"cleave/cmd/app/demo"
 	"cleave/modules/notification"
 	"cleave/modules/order"
 	"cleave/modules/user"
@@ -28,5 +29,5 @@ func main() {
 
 // run is main without the process; it returns the exit code.
 func run(ctx context.Context, args []string) int {
-	return cli.Main(ctx, args, cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, version, modules)
+	return cli.Main(ctx, args, cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, version, modules, demo.Command)
 }
