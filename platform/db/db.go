@@ -30,6 +30,7 @@ type DB struct {
 	config         Config
 	reader         *sql.DB // SQLite: read-only connections; Postgres: all connections
 	base           *gorm.DB
+	writer         *writer // SQLite only
 	newTransaction func(alone bool) transaction
 	closers        []io.Closer
 	closing        sync.Once

@@ -46,6 +46,10 @@ func (d *DB) translate(ctx context.Context, err error) error {
 
 // retryable reports whether the transaction failed for the sake of another one.
 func retryable(err error) bool {
+	var group *groupError
+	if errors.As(err, &group) {
+		return true
+	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		return pg.Code == "40001" || pg.Code == "40P01" // serialization_failure, deadlock_detected

@@ -46,6 +46,7 @@ func (d *DB) openSQLite(ctx context.Context) (gorm.Dialector, error) {
 		return nil, fault.New(fault.Invalid, "database_file", "cannot open %s (%s): check the data folder", d.file(), innermost(err)).Wrap(err)
 	}
 	w := newWriter(conn)
+	d.writer = w
 	d.closers = append([]io.Closer{conn}, d.closers...)
 	if d.reader, err = d.sqlitePool(d.config.maxConns(), "query_only(1)"); err != nil {
 		return nil, err

@@ -5,37 +5,41 @@ import (
 	"database/sql"
 )
 
-// writer is the one connection that writes; a transaction holds it from its
-// first statement to its end.
-type writer struct {
-	conn *sql.Conn
-	turn chan struct{}
-}
-
-func newWriter(conn *sql.Conn) *writer {
-	return &writer{conn: conn, turn: make(chan struct{}, 1)}
-}
-
+// sqliteTx is one transaction on the writer, as a member of a commit group.
 type sqliteTx struct {
 	writer *writer
-	alone  bool
-	begun  bool
+	alone  bool   // in no group with others
+	group  *group // nil before the first statement
+	first  bool   // of the group: it needs no savepoint
 }
 
+// enter waits for the writer. Statements are not interrupted when the context
+// ends, since SQLite answers an interrupted write by rolling back the whole
+// transaction, other members' work included; the next statement fails instead.
 func (t *sqliteTx) enter(ctx context.Context) (context.Context, error) {
-	if !t.begun {
-		select {
-		case t.writer.turn <- struct{}{}:
-		case <-ctx.Done():
-			return ctx, ctx.Err()
-		}
-		if _, err := t.writer.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-			<-t.writer.turn
-			return ctx, err
-		}
-		t.begun = true
+	calm := context.WithoutCancel(ctx)
+	if t.group != nil {
+		return calm, nil
 	}
-	return context.WithoutCancel(ctx), nil
+	g, err := t.writer.acquire(ctx, t.alone)
+	if err != nil {
+		return calm, err
+	}
+	if g == nil {
+		if err = t.writer.run("BEGIN IMMEDIATE"); err != nil {
+			t.writer.release()
+			return calm, err
+		}
+		t.group, t.first = newGroup(t.alone), true
+		return calm, nil
+	}
+	if err = t.writer.run("SAVEPOINT member"); err != nil {
+		g.broken = err
+		t.writer.pass(g)
+		return calm, err
+	}
+	t.group = g
+	return calm, nil
 }
 
 func (t *sqliteTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
@@ -43,7 +47,7 @@ func (t *sqliteTx) exec(ctx context.Context, query string, args []any) (sql.Resu
 	if err != nil {
 		return nil, err
 	}
-	return t.writer.conn.ExecContext(ctx, query, args...)
+	return t.writer.exec(ctx, query, args)
 }
 
 func (t *sqliteTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
@@ -67,22 +71,41 @@ func (t *sqliteTx) queue(ctx context.Context, query string, args []any) error {
 	return err
 }
 
-func (t *sqliteTx) commit(ctx context.Context) error {
-	if !t.begun {
+// commit waits for the group's commit, however long the members after this one
+// take and whether or not ctx ends: giving up would leave the outcome unknown.
+func (t *sqliteTx) commit(context.Context) error {
+	g := t.group
+	if g == nil {
 		return nil
 	}
-	_, err := t.writer.conn.ExecContext(context.WithoutCancel(ctx), "COMMIT")
-	if err != nil {
-		t.rollback()
-		return err
+	if !t.first {
+		if err := t.writer.run("RELEASE member"); err != nil {
+			g.broken = err
+		}
 	}
-	<-t.writer.turn
-	return nil
+	t.writer.pass(g)
+	<-g.ended
+	if g.err != nil && g.size > 1 {
+		return &groupError{g.err}
+	}
+	return g.err
 }
 
+// rollback takes back this member's work only. What cannot be taken back alone
+// (SQLite itself rolls back on a full disk, for one) breaks the group.
 func (t *sqliteTx) rollback() {
-	if t.begun {
-		_, _ = t.writer.conn.ExecContext(context.Background(), "ROLLBACK")
-		<-t.writer.turn
+	g := t.group
+	switch {
+	case g == nil:
+		return
+	case t.first:
+		g.broken = errRolledBack
+	default:
+		if err := t.writer.run("ROLLBACK TO member"); err != nil {
+			g.broken = err
+		} else if err = t.writer.run("RELEASE member"); err != nil {
+			g.broken = err
+		}
 	}
+	t.writer.pass(g)
 }

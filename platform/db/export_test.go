@@ -1,0 +1,16 @@
+package db
+
+import "time"
+
+// CommitEach ends the sharing of commits on SQLite, to measure what it gives.
+func (d *DB) CommitEach() { d.writer.groupSize = 1 }
+
+// Waiting is how many transactions wait for the writer.
+func (d *DB) Waiting() int {
+	d.writer.mu.Lock()
+	defer d.writer.mu.Unlock()
+	return len(d.writer.waiting)
+}
+
+// GroupFor lets a commit group take members for the given time.
+func (d *DB) GroupFor(wait time.Duration) { d.writer.groupWait = wait }
