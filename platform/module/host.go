@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -105,6 +106,7 @@ func (h *Host) Run(ctx context.Context) error {
 	if err := h.Start(ctx); err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // starting leaves several megabytes of garbage behind
 	var err error
 	select {
 	case <-ctx.Done():
