@@ -11,15 +11,15 @@ import (
 	embedded "github.com/fergusstrange/embedded-postgres"
 )
 
-// programs is the folder of initdb and postgres: one on this machine, else
-// downloaded below dir.
-func programs(dir string) (string, error) {
-	for _, bin := range installed() {
+// programs is the folder of initdb and postgres: the first of the given ones
+// that has them, else the one that fetch makes.
+func programs(folders []string, fetch func() (string, error)) (string, error) {
+	for _, bin := range folders {
 		if executable(filepath.Join(bin, "initdb")) && executable(filepath.Join(bin, "postgres")) {
 			return bin, nil
 		}
 	}
-	bin, err := download(dir)
+	bin, err := fetch()
 	if err != nil {
 		return "", fmt.Errorf(`these tests need Postgres 14 or later, and there is none: CLEAVE_TEST_POSTGRES is not set, initdb and postgres are
 neither on PATH nor where packages put them, and the download failed (%w).

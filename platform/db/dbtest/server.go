@@ -90,7 +90,7 @@ func start(o Options) (s *Server, err error) {
 }
 
 func startIn(dir string, user account, o Options) (*Server, error) {
-	bin, err := programs(dir)
+	bin, err := programs(installed(), func() (string, error) { return download(dir) })
 	if err != nil {
 		return nil, err
 	}
