@@ -13,8 +13,8 @@
 // value out of its documented range, length, pattern or set is a 422, and so is
 // what only a business rule can refuse.
 //
-// A handler gets a *gin.Context as its context.Context. gin uses it again for the
-// next request, so work that outlives the handler takes c.Request.Context().
+// A handler gets a *gin.Context of its own and may use it as a context.Context: it is not given to
+// another request. It ends with the request. Routes have one handler and no middleware.
 package rest
 
 import (
@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/gin-gonic/gin"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 
@@ -59,7 +60,7 @@ type API struct {
 	handler   http.Handler
 	cursors   *Cursors
 	inFlight  inFlight
-	documents map[string][]byte // by module
+	documents map[string]*openapi3.T // by module
 	draining  atomic.Bool
 	streams   context.Context // of event streams; ends when draining begins
 	endAll    context.CancelFunc
@@ -77,7 +78,7 @@ func New(o Options) *API {
 		o.Now = time.Now
 	}
 	gin.SetMode(gin.ReleaseMode) // debug mode prints to stdout, which belongs to the commands' data
-	a := &API{o: o, engine: gin.New(), cursors: NewCursors(o.CursorKey), documents: map[string][]byte{}}
+	a := &API{o: o, engine: gin.New(), cursors: NewCursors(o.CursorKey), documents: map[string]*openapi3.T{}}
 	a.streams, a.endAll = context.WithCancel(context.Background())
 	e := a.engine
 	e.ContextWithFallback = true // else a handler's cancellation never reaches the database

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"hash"
+	"strings"
 
 	"cleave/platform/fault"
 )
@@ -45,7 +46,7 @@ func (c *Cursors) Encode(list, filter string, p Position) string {
 // Decode returns the position in cursor. One that was altered, or made for another list, filter or
 // key, is a fault of kind Invalid, code cursor_invalid.
 func (c *Cursors) Decode(list, filter, cursor string) (Position, error) {
-	if len(cursor) > maxCursor {
+	if len(cursor) > maxCursor || strings.ContainsAny(cursor, "\r\n") { // which encoding/base64 passes over
 		return Position{}, errCursor
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)

@@ -32,7 +32,7 @@ var (
 
 // routeDocs serves the merged document and Swagger UI, all of it from this binary.
 func (a *API) routeDocs() {
-	merged := sync.OnceValues(func() ([]byte, error) { return mergeAs(a.documents, a.o.Version) })
+	merged := sync.OnceValues(func() ([]byte, error) { return mergeDocuments(a.documents, a.o.Version) })
 	a.engine.GET(openAPIPath, func(c *gin.Context) {
 		doc, err := merged()
 		if err != nil {

@@ -21,7 +21,6 @@ func (m *mounted) exactly(c *gin.Context, op *operation) {
 	c.Writer = b
 	defer func() { c.Writer = w }() // also when the handler panics
 	m.run(c, op)
-	finish(c)
 	err := openapi3filter.ValidateResponse(c.Request.Context(), (&openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: c.Request, Route: op.route, Options: responseOptions},
 		Status:                 b.status,

@@ -37,16 +37,14 @@ var (
 // an Idempotency-Key the unit stores the answer too, if it is a 2xx, so effect and answer are kept or
 // lost together. The first request with a key costs no look-up: a later one does its work again, in
 // vain, because the key's row refuses the commit, and then gets the stored answer.
-func (m *mounted) execute(c *gin.Context, op *operation, body []byte) {
+func (m *mounted) execute(c *gin.Context, op *operation, body []byte) error {
 	keys := c.Request.Header[headerKey]
 	if len(keys) == 0 {
-		m.commit(c, nil)
-		return
+		return m.commit(c, op, nil)
 	}
 	key, err := idempotencyKey(keys)
 	if err != nil {
-		HandlerError(c, err)
-		return
+		return err
 	}
 	subject := anonymous
 	if p, ok := auth.From(c.Request.Context()); ok {
@@ -54,15 +52,13 @@ func (m *mounted) execute(c *gin.Context, op *operation, body []byte) {
 	}
 	a, err := newAttempt(subject+" "+op.id, key, c.Request.Method, c.Request.URL.RequestURI(), body)
 	if err != nil {
-		HandlerError(c, err)
-		return
+		return err
 	}
 	if !m.api.inFlight.begin(a.id) {
-		HandlerError(c, errKeyInFlight)
-		return
+		return errKeyInFlight
 	}
 	defer m.api.inFlight.end(a.id)
-	m.commit(c, a)
+	return m.commit(c, op, a)
 }
 
 // idempotencyKey returns the one well-formed key (draft-ietf-httpapi-idempotency-key-header, here
@@ -81,17 +77,12 @@ func idempotencyKey(values []string) (string, error) {
 
 // commit runs the handler and sends its answer once it is committed; a may be nil. When the handler
 // or the commit fails and a is not nil, the answer stored under its key goes out instead, if any.
-func (m *mounted) commit(c *gin.Context, a *attempt) {
-	request, w := c.Request, c.Writer
-	b := newBuffer(w)
-	err := m.db.Lazy(request.Context(), func(ctx context.Context) error {
-		c.Request, c.Writer = request.WithContext(ctx), b
-		// The unit's context and the buffer end with the unit, also when the handler panics.
-		defer func() { c.Request, c.Writer = request, w }()
-		c.Next()
-		switch last := c.Errors.Last(); {
-		case last != nil:
-			return last.Err
+func (m *mounted) commit(c *gin.Context, op *operation, a *attempt) error {
+	ctx, b := c.Request.Context(), newBuffer(c.Writer)
+	err := m.db.Lazy(ctx, func(ctx context.Context) error {
+		switch err := op.call(c, c.Request.WithContext(ctx), b); {
+		case err != nil:
+			return err
 		case b.status >= http.StatusBadRequest:
 			return errAnswered
 		case a == nil || b.status >= http.StatusMultipleChoices:
@@ -99,26 +90,23 @@ func (m *mounted) commit(c *gin.Context, a *attempt) {
 		}
 		return m.store(ctx, a, b)
 	})
-	if err == nil {
-		b.send()
-		return
-	}
-	if a != nil {
-		stored, lookErr := m.lookup(request.Context(), a)
-		if lookErr != nil {
-			err = lookErr
-		}
-		if stored != nil {
-			c.Errors = c.Errors[:0] // of the work that was done in vain
-			stored.send(w)
-			return
+	if err != nil && a != nil {
+		stored, lookErr := m.lookup(ctx, a)
+		switch {
+		case stored != nil:
+			stored.send(c.Writer)
+			return nil
+		case lookErr != nil:
+			return lookErr
+		case db.IsUnique(err, idempotencyPkey):
+			return errKeyInFlight.Wrap(err) // stored by another replica and purged since, or not visible yet
 		}
 	}
-	if errors.Is(err, errAnswered) {
+	if err == nil || errors.Is(err, errAnswered) {
 		b.send()
-		return
+		return nil
 	}
-	HandlerError(c, err)
+	return err
 }
 
 type keyRow struct {
@@ -146,6 +134,8 @@ func (m *mounted) lookup(ctx context.Context, a *attempt) (*answer, error) {
 	switch {
 	case errors.Is(err, gorm.ErrRecordNotFound):
 		return nil, nil
+	case ctx.Err() != nil:
+		return nil, fault.From(ctx.Err()).Wrap(err)
 	case err != nil:
 		return nil, fault.New(fault.Unavailable, "", "it is not known whether this request was done before").Wrap(err)
 	case row.Fingerprint != a.fingerprint:

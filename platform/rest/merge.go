@@ -2,11 +2,13 @@ package rest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
@@ -16,11 +18,22 @@ const mergedTitle = "Cleave"
 
 // Merge makes one OpenAPI document, in JSON, of the modules' documents (by module, JSON or YAML).
 // Its version is the highest of theirs. It is an error when two documents describe the same path,
-// give one name to different components or tags, or differ in servers or security.
-func Merge(docs map[string][]byte) ([]byte, error) { return mergeAs(docs, "") }
+// give one name to different components or tags, share an operation id, or differ in servers or
+// security.
+func Merge(docs map[string][]byte) ([]byte, error) {
+	parsed := make(map[string]*openapi3.T, len(docs))
+	for module, data := range docs {
+		doc, err := loadDocument(data)
+		if err != nil {
+			return nil, fmt.Errorf("module %s: %w", module, err)
+		}
+		parsed[module] = doc
+	}
+	return mergeDocuments(parsed, "")
+}
 
-// mergeAs is Merge with a version of its own, unless that is empty.
-func mergeAs(docs map[string][]byte, version string) ([]byte, error) {
+// mergeDocuments is Merge for documents already read, with a version of its own unless that is empty.
+func mergeDocuments(docs map[string]*openapi3.T, version string) ([]byte, error) {
 	m := &merger{first: true, out: &openapi3.T{
 		OpenAPI:    "3.0.3",
 		Info:       &openapi3.Info{Title: mergedTitle, Version: "0"},
@@ -28,17 +41,17 @@ func mergeAs(docs map[string][]byte, version string) ([]byte, error) {
 		Components: &openapi3.Components{},
 	}, from: map[string]string{}}
 	for _, module := range slices.Sorted(maps.Keys(docs)) {
-		doc, err := loadDocument(docs[module])
-		if err != nil {
-			return nil, fmt.Errorf("module %s: %w", module, err)
-		}
-		m.add(module, doc)
+		m.add(module, docs[module])
 	}
+	slices.SortFunc(m.errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	if err := errors.Join(m.errs...); err != nil {
 		return nil, err
 	}
 	if version != "" {
 		m.out.Info.Version = version
+	}
+	if err := m.out.Validate(context.Background(), openapi3.DisableExamplesValidation()); err != nil {
+		return nil, fmt.Errorf("the documents do not fit together: %w", err)
 	}
 	return json.Marshal(m.out)
 }

@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 
 	"github.com/gin-gonic/gin"
@@ -11,6 +12,9 @@ import (
 	"cleave/platform/db"
 	"cleave/platform/fault"
 )
+
+// handlersPerRoute are edge, serve and the module's handler.
+const handlersPerRoute = 3
 
 // mounted is a module's part of the API.
 type mounted struct {
@@ -61,7 +65,7 @@ func (a *API) Module(name string, openapi []byte, d *db.DB, register func(gin.IR
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("the REST API of module %s:\n%w", name, err)
 	}
-	a.documents[name] = openapi
+	a.documents[name] = doc
 	return nil
 }
 
@@ -78,6 +82,7 @@ func registerRoutes(group *gin.RouterGroup, register func(gin.IRouter)) (err err
 
 // serve is the middleware around every handler of the module.
 func (m *mounted) serve(c *gin.Context) {
+	c.Abort() // call runs the handler
 	op := m.operations[c.Request.Method][c.FullPath()]
 	if op == nil { // Module refuses such a route
 		HandlerError(c, errors.New("a route without an operation"))
@@ -92,25 +97,43 @@ func (m *mounted) serve(c *gin.Context) {
 		return
 	}
 	m.run(c, op)
-	finish(c)
 }
 
-// run takes the request through authorisation, validation and the handler. What fails is recorded.
+// run takes the request through authorisation, validation and the handler, and answers it.
 func (m *mounted) run(c *gin.Context, op *operation) {
-	if err := m.authorise(c, op); err != nil {
-		HandlerError(c, err)
-		return
+	err := m.authorise(c, op)
+	var body []byte
+	if err == nil {
+		body, err = m.validate(c, op)
 	}
-	body, err := m.validate(c, op)
+	switch {
+	case err != nil:
+	case op.unitOfWork:
+		err = m.execute(c, op, body)
+	default:
+		err = op.call(c, c.Request, c.Writer)
+	}
 	if err != nil {
 		HandlerError(c, err)
-		return
+		finish(c)
 	}
-	if op.unitOfWork {
-		m.execute(c, op, body)
-		return
+}
+
+// call runs the handler and returns the error it recorded. The handler gets a gin context of its own:
+// it passes that on as a context.Context, and drivers look at it from goroutines that may outlive the
+// request, while gin gives the original to the next one.
+func (op *operation) call(c *gin.Context, r *http.Request, w gin.ResponseWriter) error {
+	op.counted.Do(func() { op.handlers = len(c.HandlerNames()) })
+	if op.handlers != handlersPerRoute {
+		return fmt.Errorf("the route of operation %s has middleware of its own, which would not run", op.id)
 	}
-	c.Next()
+	own := c.Copy()
+	own.Request, own.Writer = r, w
+	c.Handler()(own)
+	if last := own.Errors.Last(); last != nil {
+		return last.Err
+	}
+	return nil
 }
 
 // authorise puts the principal and the decision into the request's context.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/routers"
@@ -46,6 +47,8 @@ type operation struct {
 	query               map[string]queryParam
 	body                *openapi3.Schema // nil: none
 	bodyRequired        bool
+	counted             sync.Once
+	handlers            int // in gin's chain
 }
 
 type queryParam struct {
