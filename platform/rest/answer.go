@@ -9,8 +9,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -95,7 +95,7 @@ func (a *attempt) open(row keyRow) (*answer, error) {
 		return nil, fmt.Errorf("open the answer stored under an idempotency key: %w", err)
 	}
 	if len(plain) < 4 || uint64(len(plain)-4) < uint64(binary.BigEndian.Uint32(plain)) {
-		return nil, fmt.Errorf("the answer stored under an idempotency key is cut short")
+		return nil, errors.New("the answer stored under an idempotency key is cut short")
 	}
 	n := 4 + int(binary.BigEndian.Uint32(plain))
 	out := &answer{status: row.Status, body: plain[n:]}
@@ -128,5 +128,3 @@ func (s *answer) send(w gin.ResponseWriter) {
 	w.WriteHeaderNow()
 	_, _ = w.Write(s.body)
 }
-
-var _ http.ResponseWriter = (*buffer)(nil)

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,9 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"cleave/platform/auth"
 	"cleave/platform/db"
-	"cleave/platform/fault"
 )
 
 // handlersPerRoute are edge, serve and the module's handler.
@@ -89,19 +88,19 @@ func (m *mounted) serve(c *gin.Context) {
 		finish(c)
 		return
 	}
-	ctx, cancel := m.limit(c, op)
+	ctx, cancel := m.limit(c.Request.Context(), op)
 	defer cancel()
-	c.Request = c.Request.WithContext(ctx)
 	if m.api.o.Exact && !op.streams {
-		m.exactly(c, op)
+		m.exactly(ctx, c, op)
 		return
 	}
-	m.run(c, op)
+	m.run(ctx, c, op)
 }
 
 // run takes the request through authorisation, validation and the handler, and answers it.
-func (m *mounted) run(c *gin.Context, op *operation) {
-	err := m.authorise(c, op)
+func (m *mounted) run(ctx context.Context, c *gin.Context, op *operation) {
+	ctx, err := m.authorise(ctx, c, op)
+	c.Request = c.Request.WithContext(ctx)
 	var body []byte
 	if err == nil {
 		body, err = m.validate(c, op)
@@ -132,31 +131,6 @@ func (op *operation) call(c *gin.Context, r *http.Request, w gin.ResponseWriter)
 	c.Handler()(own)
 	if last := own.Errors.Last(); last != nil {
 		return last.Err
-	}
-	return nil
-}
-
-// authorise puts the principal and the decision into the request's context.
-func (m *mounted) authorise(c *gin.Context, op *operation) error {
-	if op.public {
-		return nil
-	}
-	ctx := c.Request.Context()
-	token, err := bearer(c.Request.Header["Authorization"])
-	if err != nil {
-		return err
-	}
-	p, err := m.api.o.Verifier.Verify(ctx, token)
-	if err != nil {
-		return err
-	}
-	d := m.api.o.Policy.Decide(p.Roles, op.permission)
-	c.Request = c.Request.WithContext(auth.WithDecision(auth.With(ctx, p), d))
-	if d == auth.Deny {
-		return fault.New(fault.Forbidden, "permission_denied", "this needs the permission %s", op.permission)
-	}
-	if d == auth.Own && !op.ownedBy(c, p.Subject) {
-		return fault.New(fault.Forbidden, "not_owner", "the permission %s is limited to what is your own", op.permission)
 	}
 	return nil
 }

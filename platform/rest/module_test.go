@@ -3,9 +3,11 @@ package rest
 import (
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/routers"
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
 
@@ -142,4 +144,20 @@ func TestModule_ContextIsTheRequestsOwn(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, user, p.Subject)
 	}
+}
+
+func TestCheckResponse_BodyWhereNoneIsDescribed(t *testing.T) {
+	t.Parallel()
+	doc, err := loadDocument(notesDocument)
+	require.NoError(t, err)
+	item := doc.Paths.Value("/api/v1/notes/{note_id}")
+	op := &operation{route: &routers.Route{Spec: doc, PathItem: item, Operation: item.Patch}}
+	c, _ := gin.CreateTestContext(httptest.NewRecorder())
+	c.Request = httptest.NewRequest("PATCH", "/", nil)
+	b := newBuffer(nil)
+	b.status = http.StatusNoContent
+	require.NoError(t, checkResponse(c, op, b))
+	_, err = b.WriteString("x")
+	require.NoError(t, err)
+	require.Error(t, checkResponse(c, op, b))
 }

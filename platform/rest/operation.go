@@ -12,7 +12,6 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/routers"
-	"github.com/gin-gonic/gin"
 
 	"cleave/platform/auth"
 	"cleave/platform/fault"
@@ -214,40 +213,4 @@ func (op *operation) checkAnswers() (errs []error) {
 
 func isIfMatch(p *openapi3.Parameter) bool {
 	return p.In == openapi3.ParameterInHeader && p.Name == headerIfMatch
-}
-
-// ownedBy reports whether what the operation touches belongs to subject, or is left to the use case.
-func (op *operation) ownedBy(c *gin.Context, subject string) bool {
-	switch op.owner {
-	case ownerSelf, ownerResource:
-		return true
-	case ownerNone:
-		return false
-	default:
-		return subject != "" && c.Param(op.ownerParam) == subject
-	}
-}
-
-// limit gives the request its time: RequestTimeout, or for an event stream until draining begins.
-func (m *mounted) limit(c *gin.Context, op *operation) (context.Context, context.CancelFunc) {
-	if !op.streams {
-		return context.WithTimeout(c.Request.Context(), m.api.o.RequestTimeout)
-	}
-	ctx, cancel := context.WithCancel(c.Request.Context())
-	stop := context.AfterFunc(m.api.streams, cancel)
-	return ctx, func() { stop(); cancel() }
-}
-
-var errNoToken = fault.New(fault.Unauthenticated, "token_missing", "send an access token as Authorization: Bearer TOKEN")
-
-// bearer returns the token of the one Authorization header (RFC 6750 section 2.1).
-func bearer(values []string) (string, error) {
-	if len(values) == 0 {
-		return "", errNoToken
-	}
-	scheme, token, ok := strings.Cut(values[0], " ")
-	if len(values) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") {
-		return "", errNoToken
-	}
-	return strings.TrimLeft(token, " "), nil
 }

@@ -3,7 +3,6 @@ package rest
 import (
 	"bytes"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -168,9 +167,11 @@ func checkParams(c *gin.Context, op *operation) error {
 	return nil
 }
 
+var noQuery = url.Values{} // never written to
+
 func readQuery(raw string) (url.Values, error) {
 	if raw == "" {
-		return url.Values{}, nil
+		return noQuery, nil
 	}
 	if len(raw) > maxQueryLen {
 		return nil, fault.New(fault.Invalid, "query_malformed", "the query must not be longer than %d bytes", maxQueryLen)
@@ -251,5 +252,3 @@ func paramFields(p *openapi3.Parameter, err error) []fault.Field {
 	}
 	return fields
 }
-
-var _ io.ReadCloser = (*validatedBody)(nil)

@@ -49,7 +49,7 @@ var (
 // is not of the described form, one of kind Unprocessable that a value in it is out of bounds.
 func checkBody(schema *openapi3.Schema, value any) error {
 	var s shape
-	s.walk(schema, value, nil)
+	s.walk(schema, value)
 	if len(s.fields) == 0 {
 		err := schema.VisitJSON(value, bodyOptions...)
 		if err == nil {
@@ -78,76 +78,6 @@ func invalid(kind fault.Kind, fields []fault.Field) error {
 	return fault.New(kind, "", "the request has %d faults, which errors lists", len(fields)).With(fields...)
 }
 
-// shape finds what kin-openapi accepts, or refuses at the cost of one error value for every item of
-// a hostile body: numbers that no int64 field can take, overlong arrays and unknown fields.
-type shape struct{ fields []fault.Field }
-
-// path is the way from a value back to the root.
-type path struct {
-	up  *path
-	key string
-}
-
-func (p *path) String() string {
-	if p == nil {
-		return ""
-	}
-	return p.up.String() + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(p.key)
-}
-
-func (s *shape) add(p *path, code, message string) {
-	s.fields = append(s.fields, fault.Field{Path: p.String(), Code: code, Message: message})
-}
-
-func (s *shape) full() bool { return len(s.fields) >= maxFieldErrors }
-
-func (s *shape) walk(schema *openapi3.Schema, value any, at *path) {
-	switch v := value.(type) {
-	case json.Number:
-		if schema.Type.Is(openapi3.TypeInteger) {
-			s.add(at, codeType, integerFault(v))
-		}
-	case []any:
-		if schema.MaxItems != nil && uint64(len(v)) > *schema.MaxItems {
-			s.add(at, "too_many", bound("must have at most", *schema.MaxItems, "item"))
-			return
-		}
-		if schema.Items != nil {
-			for i := 0; i < len(v) && !s.full(); i++ {
-				s.walk(schema.Items.Value, v[i], &path{at, strconv.Itoa(i)})
-			}
-		}
-	case map[string]any:
-		s.walkObject(schema, v, at)
-	}
-	for _, part := range schema.AllOf {
-		s.walk(part.Value, value, at)
-	}
-}
-
-func (s *shape) walkObject(schema *openapi3.Schema, v map[string]any, at *path) {
-	closed := schema.AdditionalProperties.Has != nil && !*schema.AdditionalProperties.Has
-	for name, member := range v {
-		if s.full() {
-			return
-		}
-		if property := schema.Properties[name]; property != nil {
-			s.walk(property.Value, member, &path{at, name})
-		} else if closed {
-			s.add(&path{at, name}, "unknown_field", "is not a known field")
-		} else if more := schema.AdditionalProperties.Schema; more != nil {
-			s.walk(more.Value, member, &path{at, name})
-		}
-	}
-}
-
-func integerFault(n json.Number) string {
-	if strings.ContainsAny(string(n), ".eE") {
-		return "must be an integer, written without fraction or exponent"
-	}
-	return "must be an integer of at most 64 bits"
-}
-
 // schemaFields collects the fields in an error of kin-openapi. Its messages hold the value and the
 // schema; ours say what is allowed and nothing about what was sent.
 func schemaFields(err error, fields *[]fault.Field) {
@@ -167,11 +97,11 @@ func schemaFields(err error, fields *[]fault.Field) {
 			}
 		}
 		code, message := explain(e)
-		var at *path
+		var at []step
 		for _, key := range e.JSONPointer() {
-			at = &path{at, key}
+			at = append(at, step{name: key})
 		}
-		*fields = append(*fields, fault.Field{Path: at.String(), Code: code, Message: message})
+		*fields = append(*fields, fault.Field{Path: pointer(at), Code: code, Message: message})
 	case *openapi3filter.RequestError:
 		schemaFields(e.Err, fields)
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -106,7 +107,10 @@ func (n *notes) create(c *gin.Context) {
 	}
 	id := uuid.Must(uuid.NewV7()).String()
 	err := n.db.Tx(c, func(ctx context.Context) error {
-		owner, _ := auth.Owner(ctx)
+		owner, anyone := auth.Owner(ctx)
+		if anyone {
+			return errors.New("an operation about oneself reached everyone's")
+		}
 		return n.db.Queue(ctx).Exec("INSERT INTO notes (id, owner, title, count) VALUES (?, ?, ?, ?)", id, owner, body.Title, body.Count).Error
 	})
 	switch {
