@@ -24,11 +24,15 @@ func (d *DB) Lazy(ctx context.Context, fn func(ctx context.Context) error) error
 		return s.txn.join(ctx, fn)
 	}
 	u := &lazy{db: d}
-	defer u.rollback()
-	if err := fn(scope{db: d, lazy: u}.into(ctx)); err != nil {
-		return d.translate(ctx, err)
+	defer func() { _ = u.rollback() }()
+	err := fn(scope{db: d, lazy: u}.into(ctx))
+	if err == nil {
+		return u.commit(ctx)
 	}
-	return u.commit(ctx)
+	if unseen := u.rollback(); unseen != nil {
+		err = unseen
+	}
+	return d.translate(ctx, err)
 }
 
 type lazy struct {
@@ -55,18 +59,17 @@ func (u *lazy) ended() bool {
 }
 
 // tx runs fn as one of the unit's transactions.
-func (u *lazy) tx(ctx context.Context, fn func(context.Context) error) error {
+func (u *lazy) tx(ctx context.Context, fn func(context.Context) error) (err error) {
 	t, err := u.enter()
 	if err != nil {
 		return err
 	}
-	outcome := errPanicked
-	defer func() { u.leave(t, outcome) }()
+	err = errPanicked
+	defer func() { err = u.leave(ctx, t, err) }()
 	if err = fn(scope{db: u.db, txn: t}.into(ctx)); err == nil {
 		err = t.failure()
 	}
-	outcome = u.db.translate(ctx, err)
-	return outcome
+	return err
 }
 
 func (u *lazy) enter() (*txn, error) {
@@ -87,19 +90,23 @@ func (u *lazy) enter() (*txn, error) {
 	return u.txn, nil
 }
 
-func (u *lazy) leave(t *txn, outcome error) {
+func (u *lazy) leave(ctx context.Context, t *txn, outcome error) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.busy = false
 	if outcome == nil {
 		u.kept = true
-		return
+		return nil
 	}
-	t.rollback()
+	if unseen := t.rollback(); unseen != nil {
+		outcome = unseen
+	}
 	u.txn = nil
+	outcome = u.db.translate(ctx, outcome)
 	if u.kept {
 		u.err = fmt.Errorf("db: a transaction failed after an earlier one of the same unit had succeeded: %w", outcome)
 	}
+	return outcome
 }
 
 // join runs fn in the unit; an error dooms what it may have written.
@@ -122,10 +129,11 @@ func (u *lazy) commit(ctx context.Context) error {
 	return t.commit(ctx)
 }
 
-func (u *lazy) rollback() {
+func (u *lazy) rollback() error {
 	if t, _ := u.end(); t != nil {
-		t.rollback()
+		return t.rollback()
 	}
+	return nil
 }
 
 // end lets no further transaction in. The last one may still be open.

@@ -99,7 +99,10 @@ func (t *pgTx) commit(ctx context.Context) error {
 	return err
 }
 
-func (t *pgTx) rollback() { t.release() }
+func (t *pgTx) rollback() error {
+	t.release()
+	return nil
+}
 
 // send runs statements in one round trip, once the connection has prepared
 // them, and returns the last one's result.

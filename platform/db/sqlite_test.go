@@ -138,6 +138,50 @@ func TestCommitGroup(t *testing.T) {
 		require.NoError(t, d.Tx(ctx, func(ctx context.Context) error { return big(ctx, d) }))
 		require.Equal(t, []string{"a", "big", "c"}, ids(t, ctx, d))
 	})
+	// A member that fails for another one's sake returns when that is committed.
+	t.Run("SeesCommitted", func(t *testing.T) {
+		d := setup(t)
+		var taken atomic.Int32
+		takes := func(ctx context.Context, d *db.DB) error {
+			err := add(ctx, d, "same")
+			if db.IsUnique(err, "items_pkey") || db.IsUnique(err, "items_name_key") {
+				taken.Add(1)
+				return errRefused
+			}
+			return err
+		}
+		check := func(err error) { // runs as soon as the transaction has returned
+			require.Truef(t, err == nil || errors.Is(err, errRefused), "%v", err)
+			require.Equal(t, []string{"same"}, ids(t, ctx, d))
+		}
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() { check(d.Tx(ctx, func(ctx context.Context) error { return takes(ctx, d) })) })
+			wg.Go(func() {
+				check(d.Lazy(ctx, func(ctx context.Context) error {
+					return d.Tx(ctx, func(ctx context.Context) error { return takes(ctx, d) })
+				}))
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 31, taken.Load())
+	})
+	t.Run("FailsForWhatWasNotCommitted", func(t *testing.T) {
+		d := setup(t)
+		errs := group(t, d, adds("a"),
+			func(ctx context.Context, d *db.DB) error { // its work will not be committed
+				if err := add(ctx, d, "b"); err != nil {
+					return err
+				}
+				return d.Conn(ctx).Exec("INSERT INTO parts (item_id, no) VALUES ('missing', 1)").Error
+			},
+			adds("b"), // and this one saw it
+		)
+		require.NoError(t, errs[0])
+		require.Error(t, errs[1])
+		require.NoError(t, errs[2], "it succeeds alone")
+		require.Equal(t, []string{"a", "b"}, ids(t, ctx, d))
+	})
 	t.Run("CanceledWaiter", func(t *testing.T) {
 		d := setup(t)
 		canceled, cancel := context.WithCancel(ctx)

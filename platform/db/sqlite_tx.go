@@ -85,19 +85,22 @@ func (t *sqliteTx) commit(context.Context) error {
 	}
 	t.writer.pass(g)
 	<-g.ended
-	if g.err != nil && g.size > 1 {
-		return &groupError{g.err}
+	if g.size == 1 {
+		return g.err
 	}
-	return g.err
+	return g.failure()
 }
 
 // rollback takes back this member's work only. What cannot be taken back alone
-// (SQLite itself rolls back on a full disk, for one) breaks the group.
-func (t *sqliteTx) rollback() {
+// (SQLite itself rolls back on a full disk, for one) breaks the group. It waits
+// for the group's end as well: what made this member fail, such as a key that
+// is taken, may be the uncommitted work of another one, and the caller must
+// find that committed, or not at all.
+func (t *sqliteTx) rollback() error {
 	g := t.group
 	switch {
 	case g == nil:
-		return
+		return nil
 	case t.first:
 		g.broken = errRolledBack
 	default:
@@ -108,4 +111,9 @@ func (t *sqliteTx) rollback() {
 		}
 	}
 	t.writer.pass(g)
+	if t.first {
+		return nil
+	}
+	<-g.ended
+	return g.failure()
 }

@@ -24,8 +24,10 @@ var errRolledBack = errors.New("db: the first member of the group rolled back")
 // Waiting for the disk is what limits commits, so transactions that wait for
 // the writer share one: the holder passes its open transaction on instead of
 // committing, each member works inside a savepoint of its own, and the last
-// one commits for all. A member that fails rolls back to its savepoint. Every
-// member returns after the commit, or after it has failed.
+// one commits for all. A member that fails rolls back to its savepoint. Members
+// see the work of those before them, so every one returns only after the
+// commit, with success or with its own error; when the commit fails, they all
+// run again, each alone.
 type writer struct {
 	conn      *sql.Conn
 	groupSize int
@@ -54,6 +56,14 @@ type group struct {
 
 func newGroup(alone bool) *group {
 	return &group{alone: alone, size: 1, ended: make(chan struct{})}
+}
+
+// failure is what a member of several says when the group has failed.
+func (g *group) failure() error {
+	if g.err == nil {
+		return nil
+	}
+	return &groupError{g.err}
 }
 
 // groupError is the failure of a group of several transactions: each of them

@@ -20,7 +20,7 @@ type transaction interface {
 	row(ctx context.Context, query string, args []any) (*sql.Row, error)
 	queue(ctx context.Context, query string, args []any) error
 	commit(ctx context.Context) error // on an error, everything is rolled back or the connection is gone
-	rollback()
+	rollback() error                  // an error says that what the transaction saw was not committed
 }
 
 // Tx runs fn in a transaction, which the context given to fn carries; it
@@ -65,12 +65,15 @@ func (d *DB) outermost(ctx context.Context, fn func(context.Context) error) erro
 
 func (d *DB) attempt(ctx context.Context, attempt int, fn func(context.Context) error) (again bool, err error) {
 	t := d.begin(attempt > 1)
-	defer t.rollback()
+	defer func() { _ = t.rollback() }()
 	if err = fn(scope{db: d, txn: t}.into(ctx)); err == nil {
 		err = t.commit(ctx)
 	}
 	if err == nil {
 		return false, nil
+	}
+	if unseen := t.rollback(); unseen != nil {
+		return true, d.translate(ctx, unseen)
 	}
 	return retryable(err) || retryable(t.failure()), d.translate(ctx, err)
 }
@@ -174,19 +177,23 @@ func (t *txn) finish(ctx context.Context) ([]func(), error) {
 		t.err = ctx.Err()
 	}
 	if t.err != nil {
-		t.physical.rollback()
+		if unseen := t.physical.rollback(); unseen != nil {
+			t.err = unseen
+		}
 		return nil, t.err
 	}
 	t.err = t.physical.commit(ctx)
 	return t.after, t.err
 }
 
-// rollback ends the transaction; it does nothing to one that has ended.
-func (t *txn) rollback() {
+// rollback ends the transaction; it does nothing to one that has ended. An
+// error says that what the transaction saw was not committed.
+func (t *txn) rollback() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.done {
-		t.done = true
-		t.physical.rollback()
+	if t.done {
+		return nil
 	}
+	t.done = true
+	return t.physical.rollback()
 }
