@@ -14,7 +14,7 @@ func (s server) LogIn(ctx context.Context, r LogInRequestObject) (LogInResponseO
 
 // RefreshSession implements POST /api/v1/sessions/refresh.
 func (s server) RefreshSession(ctx context.Context, r RefreshSessionRequestObject) (RefreshSessionResponseObject, error) {
-	tokens, err := s.app.RefreshSession(ctx, r.Body.RefreshToken)
+	tokens, err := s.app.RefreshSession(ctx, r.Body.RefreshToken, deref(r.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}

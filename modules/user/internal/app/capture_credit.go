@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"cleave/modules/user/internal/domain"
 )
@@ -12,26 +13,41 @@ func (a *App) CaptureCredit(ctx context.Context, key string) error {
 		return err
 	}
 	return a.DB.Tx(ctx, func(ctx context.Context) error {
-		now := a.now()
-		r, mine, err := a.Store.Settle(ctx, key, domain.Captured, now)
-		if err != nil {
-			return err
-		}
-		if mine {
-			e := a.entry(domain.Capture, r.UserID, r.Amount, now)
-			e.ReservationKey = key
-			return a.Store.Move(ctx, e)
-		}
-		r, found, err := a.Store.Reservation(ctx, key)
+		r, mine, err := a.settle(ctx, key, domain.Captured, domain.Capture)
 		switch {
-		case err != nil:
+		case err != nil || mine:
 			return err
-		case !found:
-			return domain.ErrReservationNotFound
+		case r.State == domain.Captured:
+			return nil
 		case r.State == domain.Released:
 			return domain.ErrReservationReleased
 		default:
-			return nil
+			return domain.ErrReservationNotFound
 		}
 	})
+}
+
+// settle takes a reservation to a final state, with its account and the ledger, if it is still reserved, and reports whether
+// it did. Otherwise it returns the reservation as it is: without a state when the key was never used.
+func (a *App) settle(ctx context.Context, key string, to domain.ReservationState, kind domain.EntryKind) (r domain.Reservation, mine bool, err error) {
+	now := a.now()
+	for {
+		if r, mine, err = a.Store.Settle(ctx, key, to, now); err != nil {
+			return r, false, err
+		}
+		if mine {
+			return r, true, a.move(ctx, kind, r, now)
+		}
+		r, _, err = a.Store.Reservation(ctx, key)
+		if err != nil || r.State != domain.Reserved {
+			return r, false, err
+		}
+		// It was reserved between the two statements.
+	}
+}
+
+func (a *App) move(ctx context.Context, kind domain.EntryKind, r domain.Reservation, now time.Time) error {
+	e := a.entry(kind, r.UserID, r.Amount, now)
+	e.ReservationKey = r.Key
+	return a.Store.Move(ctx, e)
 }

@@ -81,14 +81,14 @@ func (a *App) OfferFirstAdmin(ctx context.Context) (string, error) {
 
 // newToken returns 256 random bits as base64url, and the hash under which they are kept. A token has too much entropy to be
 // guessed from a plain hash.
-func newToken() (token string, hash []byte) {
+func newToken() (token string, hash string) {
 	bits := make([]byte, 32)
 	_, _ = rand.Read(bits) // it never fails; it ends the process instead
 	token = base64.RawURLEncoding.EncodeToString(bits)
 	return token, hashToken(token)
 }
 
-func hashToken(token string) []byte {
+func hashToken(token string) string {
 	sum := sha256.Sum256([]byte(token))
-	return sum[:]
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

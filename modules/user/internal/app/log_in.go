@@ -50,10 +50,10 @@ func (a *App) LogIn(ctx context.Context, email, password string) (Tokens, error)
 }
 
 // tokens makes a pair for a session, and the hash of its refresh token.
-func (a *App) tokens(u domain.User, sessionID string, now time.Time) (Tokens, []byte, error) {
+func (a *App) tokens(u domain.User, sessionID string, now time.Time) (Tokens, string, error) {
 	access, expires, err := a.Keys.signer.Sign(auth.Principal{Subject: u.ID, Session: sessionID, Roles: u.Roles})
 	if err != nil {
-		return Tokens{}, nil, err
+		return Tokens{}, "", err
 	}
 	refresh, hash := newToken()
 	return Tokens{UserID: u.ID, Access: access, ExpiresIn: expires.Sub(now), Refresh: refresh}, hash, nil

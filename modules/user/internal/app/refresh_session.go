@@ -14,11 +14,17 @@ var errReused = errors.New("the refresh token was used before")
 // RefreshSession trades a refresh token for a new pair. A token that is unknown, of an ended session, or used before is
 // ErrRefreshToken; the latter also ends the session, with all tokens that descend from its log-in (RFC 9700 section 4.14.2).
 // A disabled user gets ErrLogInDisabled.
-func (a *App) RefreshSession(ctx context.Context, token string) (Tokens, error) {
+//
+// The requestKey, "" for none, is the client's name for this request. The request that has used the token and arrives once
+// more is refused as well, but ends nothing: it is the platform that has its first answer.
+func (a *App) RefreshSession(ctx context.Context, token, requestKey string) (Tokens, error) {
 	hash := hashToken(token)
+	if requestKey != "" {
+		requestKey = hashToken(requestKey)
+	}
 	var tokens Tokens
 	err := a.DB.Tx(ctx, func(ctx context.Context) (err error) {
-		tokens, err = a.refresh(ctx, hash)
+		tokens, err = a.refresh(ctx, hash, requestKey)
 		return err
 	})
 	if errors.Is(err, errReused) {
@@ -30,17 +36,17 @@ func (a *App) RefreshSession(ctx context.Context, token string) (Tokens, error) 
 	return tokens, err
 }
 
-func (a *App) refresh(ctx context.Context, hash []byte) (Tokens, error) {
+func (a *App) refresh(ctx context.Context, hash, requestKey string) (Tokens, error) {
 	now := a.now()
-	first, err := a.Store.UseRefreshToken(ctx, hash, now)
+	first, err := a.Store.UseRefreshToken(ctx, hash, requestKey, now)
 	if err != nil {
 		return Tokens{}, err
 	}
-	s, known, err := a.Store.SessionOfToken(ctx, hash)
+	s, usedKey, known, err := a.Store.SessionOfToken(ctx, hash)
 	switch {
 	case err != nil:
 		return Tokens{}, err
-	case !known, s.Revoked, !now.Before(s.ExpiresAt):
+	case !known, s.Revoked, !now.Before(s.ExpiresAt), !first && requestKey != "" && requestKey == usedKey:
 		return Tokens{}, domain.ErrRefreshToken
 	case !first:
 		return Tokens{}, errReused
@@ -61,10 +67,10 @@ func (a *App) refresh(ctx context.Context, hash []byte) (Tokens, error) {
 
 // revokeFamily ends the session of a token. It does so in a transaction of its own, because the request that brought the
 // token is refused and keeps nothing.
-func (a *App) revokeFamily(ctx context.Context, hash []byte) error {
+func (a *App) revokeFamily(ctx context.Context, hash string) error {
 	ctx = db.Detach(ctx)
 	return a.DB.Tx(ctx, func(ctx context.Context) error {
-		s, known, err := a.Store.SessionOfToken(ctx, hash)
+		s, _, known, err := a.Store.SessionOfToken(ctx, hash)
 		if err != nil || !known {
 			return err
 		}

@@ -24,26 +24,16 @@ func (a *App) ReleaseCredit(ctx context.Context, key string) error {
 
 func (a *App) release(ctx context.Context, key string) error {
 	return a.DB.Tx(ctx, func(ctx context.Context) error {
-		now := a.now()
-		r, mine, err := a.Store.Settle(ctx, key, domain.Released, now)
-		if err != nil {
-			return err
-		}
-		if mine {
-			e := a.entry(domain.Release, r.UserID, r.Amount, now)
-			e.ReservationKey = key
-			return a.Store.Move(ctx, e)
-		}
-		r, found, err := a.Store.Reservation(ctx, key)
+		r, mine, err := a.settle(ctx, key, domain.Released, domain.Release)
 		switch {
-		case err != nil:
+		case err != nil || mine:
 			return err
-		case !found:
-			return a.Store.InsertReleased(ctx, key, now)
+		case r.State == domain.Released:
+			return nil
 		case r.State == domain.Captured:
 			return domain.ErrReservationCaptured
 		default:
-			return nil
+			return a.Store.InsertReleased(ctx, key, a.now())
 		}
 	})
 }

@@ -22,12 +22,12 @@ func (s *Store) InsertFirstAdmin(ctx context.Context, userID string, now time.Ti
 }
 
 // HasFirstAdminToken reports whether a token with this hash was printed and is good.
-func (s *Store) HasFirstAdminToken(ctx context.Context, hash []byte) (bool, error) {
+func (s *Store) HasFirstAdminToken(ctx context.Context, hash string) (bool, error) {
 	return s.exists(ctx, "SELECT count(*) FROM first_admin_tokens WHERE hash = ?", hash)
 }
 
 // InsertFirstAdminToken queues a token.
-func (s *Store) InsertFirstAdminToken(ctx context.Context, hash []byte, now time.Time) error {
+func (s *Store) InsertFirstAdminToken(ctx context.Context, hash string, now time.Time) error {
 	return s.db.Queue(ctx).Exec("INSERT INTO first_admin_tokens (hash, created_at) VALUES (?, ?)", hash, db.Micros(now)).Error
 }
 

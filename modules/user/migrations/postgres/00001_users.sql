@@ -31,7 +31,7 @@ CREATE TABLE first_admin (
     CONSTRAINT first_admin_one_check CHECK (one = 1)
 );
 CREATE TABLE first_admin_tokens (
-    hash       bytea  NOT NULL, -- SHA-256
+    hash       text   NOT NULL, -- SHA-256, as base64url
     created_at bigint NOT NULL,
     CONSTRAINT first_admin_tokens_pkey PRIMARY KEY (hash)
 );
@@ -48,10 +48,11 @@ CREATE INDEX sessions_user ON sessions (user_id) WHERE revoked_at = 0;
 CREATE INDEX sessions_expiry ON sessions (expires_at);
 
 CREATE TABLE refresh_tokens (
-    hash       bytea  NOT NULL, -- SHA-256
+    hash       text   NOT NULL, -- SHA-256, as base64url
     session_id uuid   NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
     created_at bigint NOT NULL,
     used_at    bigint NOT NULL DEFAULT 0, -- 0: it is still good
+    used_key   text   NOT NULL DEFAULT '', -- the Idempotency-Key of the request that used it, hashed
     CONSTRAINT refresh_tokens_pkey PRIMARY KEY (hash)
 );
 CREATE INDEX refresh_tokens_session ON refresh_tokens (session_id);
