@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -169,6 +170,18 @@ func TestVerify_ForgedTokens(t *testing.T) {
 			return s
 		}
 	}
+	// Even the issuer's own key is good for ES256 only.
+	otherAlgorithm := func(t *testing.T) string {
+		header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES384","typ":"at+jwt","kid":"k1"}`))
+		text := header + "." + strings.Split(good, ".")[1]
+		digest := sha512.Sum384([]byte(text))
+		r, s, err := ecdsa.Sign(rand.Reader, f.key, digest[:])
+		require.NoError(t, err)
+		sig := make([]byte, 96)
+		r.FillBytes(sig[:48])
+		s.FillBytes(sig[48:])
+		return text + "." + base64.RawURLEncoding.EncodeToString(sig)
+	}
 	parts := strings.Split(good, ".")
 	tests := map[string]func(*testing.T) string{
 		"AlgNone":       unsigned("none"),
@@ -196,6 +209,7 @@ func TestVerify_ForgedTokens(t *testing.T) {
 		"NoKid":         signed(func(h map[string]any, _ jwt.MapClaims) { delete(h, "kid") }),
 		"KidPath":       signed(func(h map[string]any, _ jwt.MapClaims) { h["kid"] = "../../dev/null" }),
 		"Crit":          signed(func(h map[string]any, _ jwt.MapClaims) { h["crit"] = []string{"exp"} }),
+		"ES384SameKey":  otherAlgorithm,
 		"OwnJWK":        foreign("jwk", map[string]string{"kty": "EC", "crv": "P-256"}),
 		"OwnJKU":        foreign("jku", "http://attacker.test/jwks.json"),
 		"OwnX5U":        foreign("x5u", "http://attacker.test/cert.pem"),
@@ -234,12 +248,14 @@ func TestVerify_ForgedTokens(t *testing.T) {
 func TestVerify_RememberedTokenExpires(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	token, _, err := f.signer.Sign(Principal{Subject: "u1"})
+	// Shorter than keyMaxAge, so that it is the token's age that counts.
+	token, _, err := NewSigner(f.key, "k1", issuer, []string{"order"}, time.Minute, f.clock.now).Sign(Principal{Subject: "u1"})
 	require.NoError(t, err)
+	f.clock.pass(time.Minute)
 	_, err = f.verifier.Verify(t.Context(), token)
-	require.NoError(t, err)
+	require.NoError(t, err, "within the leeway")
 
-	f.clock.pass(10*time.Minute + leeway)
+	f.clock.pass(leeway)
 	_, err = f.verifier.Verify(t.Context(), token)
 	require.Equal(t, "token_expired", fault.CodeOf(err))
 }

@@ -43,7 +43,6 @@ type Options struct {
 	Log            *slog.Logger
 	MaxBody        int64         // bytes of a request body; 0 means 1 MiB
 	RequestTimeout time.Duration // of everything but event streams; 0 means 15 s
-	CursorKey      []byte        // signs the cursors; at least 32 bytes
 	Now            func() time.Time
 	Version        string // of the merged OpenAPI document
 	// Ready says whether the process can serve, with the checks behind that; nil means it always can.
@@ -58,7 +57,6 @@ type API struct {
 	o         Options
 	engine    *gin.Engine
 	handler   http.Handler
-	cursors   *Cursors
 	inFlight  inFlight
 	documents map[string]*openapi3.T // by module
 	draining  atomic.Bool
@@ -78,7 +76,7 @@ func New(o Options) *API {
 		o.Now = time.Now
 	}
 	gin.SetMode(gin.ReleaseMode) // debug mode prints to stdout, which belongs to the commands' data
-	a := &API{o: o, engine: gin.New(), cursors: NewCursors(o.CursorKey), documents: map[string]*openapi3.T{}}
+	a := &API{o: o, engine: gin.New(), documents: map[string]*openapi3.T{}}
 	a.streams, a.endAll = context.WithCancel(context.Background())
 	e := a.engine
 	e.ContextWithFallback = true // else a handler's cancellation never reaches the database
@@ -96,9 +94,6 @@ func New(o Options) *API {
 
 // Handler serves the API, traced by OpenTelemetry.
 func (a *API) Handler() http.Handler { return a.handler }
-
-// Cursors signs and checks the cursors of this API's lists.
-func (a *API) Cursors() *Cursors { return a.cursors }
 
 // Draining begins the end: /readyz says no, every response closes its connection, and event streams
 // end, so that clients move to another replica while requests under way are finished.

@@ -35,7 +35,7 @@ func TestAccess(t *testing.T) {
 		"UnknownRole":       {"GET", "/api/v1/notes", "", f.as(t, "u1", "stranger"), 403, "permission_denied", ""},
 		"NoRole":            {"GET", "/api/v1/notes", "", bearer(f.token(t, "u1")), 403, "permission_denied", ""},
 		"SelfOwn":           {"POST", "/api/v1/notes", note, f.as(t, "u1"), 201, "", ""},
-		"SelfInherited":     {"POST", "/api/v1/notes", note, f.as(t, "a1", "admin"), 201, "", ""},
+		"SelfAny":           {"POST", "/api/v1/notes", note, f.as(t, "a1", "admin"), 201, "", ""},
 		"NoneOwn":           {"PATCH", "/api/v1/notes/" + noteID, "", append(f.as(t, "u1"), "If-Match", `"7"`), 403, "not_owner", ""},
 		"NoneAny":           {"PATCH", "/api/v1/notes/" + noteID, "", append(f.as(t, "a1", "admin"), "If-Match", `"7"`), 204, "", ""},
 		"PathOwn":           {"GET", "/api/v1/users/u1/notes", "", f.as(t, "u1"), 200, "", ""},

@@ -218,6 +218,8 @@ func (p *jsonParser) text() string {
 	start := p.pos
 	for p.pos < len(p.data) {
 		switch c := p.data[p.pos]; {
+		case c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\': // nearly every byte there is
+			p.pos++
 		case c == '"':
 			s := string(p.data[start:p.pos])
 			p.pos++

@@ -1,7 +1,9 @@
 package rest
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -165,6 +167,19 @@ func TestBody_Framing(t *testing.T) {
 			}
 		})
 	}
+
+	t.Run("TooLargeIsRefusedUnread", func(t *testing.T) {
+		t.Parallel()
+		conn, err := net.Dial("tcp", f.server.Listener.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = fmt.Fprintf(conn, "POST /api/v1/notes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s: %s\r\nContent-Length: 99999999\r\n\r\n", user[0], user[1])
+		require.NoError(t, err)
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		defer res.Body.Close()
+		require.Equal(t, 413, res.StatusCode)
+	})
 
 	t.Run("TooLargeChunked", func(t *testing.T) {
 		t.Parallel()

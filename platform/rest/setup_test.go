@@ -41,6 +41,7 @@ const (
 p, customer, notes:create, own
 p, customer, notes:read, own
 p, customer, notes:update, own
+p, admin, notes:create, any
 p, admin, notes:read, any
 p, admin, notes:update, any
 g, admin, customer
@@ -263,12 +264,11 @@ func serve(t testing.TB, d *db.DB, key *ecdsa.PrivateKey, edit ...func(*Options)
 	require.NoError(t, err)
 	f := &fixture{key: key, notes: &notes{db: d, events: make(chan Event, 10)}, log: &syncBuffer{}}
 	o := Options{
-		Verifier:  auth.NewVerifier(staticKeys{"k": &key.PublicKey}, issuer, "notes", time.Now),
-		Policy:    policy,
-		Log:       telemetry.NewLogger(f.log, "info", "json"),
-		MaxBody:   4096,
-		CursorKey: []byte("0123456789abcdef0123456789abcdef"),
-		Exact:     true,
+		Verifier: auth.NewVerifier(staticKeys{"k": &key.PublicKey}, issuer, "notes", time.Now),
+		Policy:   policy,
+		Log:      telemetry.NewLogger(f.log, "info", "json"),
+		MaxBody:  4096,
+		Exact:    true,
 	}
 	for _, e := range edit {
 		e(&o)

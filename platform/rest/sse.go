@@ -37,6 +37,8 @@ func Stream(c *gin.Context, keepalive time.Duration, next func(ctx context.Conte
 	h.Set("X-Accel-Buffering", "no") // nginx would hold the events back
 	c.Status(http.StatusOK)
 	control := http.NewResponseController(c.Writer)
+	// The connection may serve another request, for which net/http does not lift the deadline.
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	var b bytes.Buffer
 	b.WriteString(": open\n\n") // the client sees at once that it is connected
 	for {

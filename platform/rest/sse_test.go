@@ -6,10 +6,12 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
 )
 
@@ -118,4 +120,23 @@ func TestEvent_Write(t *testing.T) {
 	for _, e := range []Event{{ID: "a\nb"}, {ID: "a\rb"}, {ID: "a\x00b"}, {Name: "a\nb"}, {Name: "a\rb"}} {
 		require.Error(t, e.write(&bytes.Buffer{}))
 	}
+}
+
+// deadlines records the write deadlines that were set.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error { d.set = append(d.set, t); return nil }
+
+func TestStream_WriteDeadlineEndsWithIt(t *testing.T) {
+	t.Parallel()
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	c, _ := gin.CreateTestContext(w)
+	c.Request = httptest.NewRequest("GET", "/", nil)
+	Stream(c, time.Minute, func(context.Context) (Event, error) { return Event{}, io.EOF })
+	require.Len(t, w.set, 2)
+	require.False(t, w.set[0].IsZero(), "a client that does not read is left after a while")
+	require.True(t, w.set[1].IsZero())
 }
