@@ -768,7 +768,7 @@ type ClientInterface interface {
 
 	// DisableUser Disable a user
 	//
-	// Ends the user's sessions and bars them from logging in. Disabling a disabled user changes nothing. The last administrator who is not disabled cannot be disabled (409, code last_admin).
+	// Ends the user's sessions and bars them from logging in. Disabling a disabled user changes nothing. Nobody can disable themselves (409, code own_account), or the last administrator who is not disabled (409, code last_admin).
 	//
 	// Corresponds with POST /api/v1/users/{user_id}/disable (the `DisableUser` operationId).
 	DisableUser(ctx context.Context, userID openapi_types.UUID, params *DisableUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1113,7 +1113,7 @@ func (c *Client) TopUpCredit(ctx context.Context, userID openapi_types.UUID, par
 
 // DisableUser Disable a user
 //
-// Ends the user's sessions and bars them from logging in. Disabling a disabled user changes nothing. The last administrator who is not disabled cannot be disabled (409, code last_admin).
+// Ends the user's sessions and bars them from logging in. Disabling a disabled user changes nothing. Nobody can disable themselves (409, code own_account), or the last administrator who is not disabled (409, code last_admin).
 //
 // Corresponds with POST /api/v1/users/{user_id}/disable (the `DisableUser` operationId).
 func (c *Client) DisableUser(ctx context.Context, userID openapi_types.UUID, params *DisableUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2071,7 +2071,7 @@ type ClientWithResponsesInterface interface {
 
 	// DisableUserWithResponse Disable a user
 	//
-	// Ends the user's sessions and bars them from logging in. Disabling a disabled user changes nothing. The last administrator who is not disabled cannot be disabled (409, code last_admin).
+	// Ends the user's sessions and bars them from logging in. Disabling a disabled user changes nothing. Nobody can disable themselves (409, code own_account), or the last administrator who is not disabled (409, code last_admin).
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4098,7 +4098,7 @@ func (c *ClientWithResponses) TopUpCreditWithResponse(ctx context.Context, userI
 
 // DisableUserWithResponse Disable a user
 //
-// Ends the user's sessions and bars them from logging in. Disabling a disabled user changes nothing. The last administrator who is not disabled cannot be disabled (409, code last_admin).
+// Ends the user's sessions and bars them from logging in. Disabling a disabled user changes nothing. Nobody can disable themselves (409, code own_account), or the last administrator who is not disabled (409, code last_admin).
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -115,7 +115,7 @@ export interface paths {
         put?: never;
         /**
          * Disable a user
-         * @description Ends the user's sessions and bars them from logging in. Disabling a disabled user changes nothing. The last administrator who is not disabled cannot be disabled (409, code last_admin).
+         * @description Ends the user's sessions and bars them from logging in. Disabling a disabled user changes nothing. Nobody can disable themselves (409, code own_account), or the last administrator who is not disabled (409, code last_admin).
          */
         post: operations["disableUser"];
         delete?: never;
