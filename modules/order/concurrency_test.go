@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -72,8 +73,11 @@ func TestStockUnderConcurrentOrders(t *testing.T) {
 // holds it, and every cent in one place.
 func TestConservation(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		const workers, rounds, stock, credit = 32, 4, 120, 200
-		products := []orderrest.Product{w.product(t, euros(3), stock), w.product(t, euros(5), stock), w.product(t, euros(7), stock)}
+		const workers, rounds, stock, credit = 32, 4, 60, 150
+		products := make([]orderrest.Product, 12)
+		for i := range products {
+			products[i] = w.product(t, euros(int64(1+i%3)), stock)
+		}
 		callers := make([]*caller, 8)
 		for i := range callers {
 			callers[i] = w.customer(t, credit)
@@ -82,9 +86,9 @@ func TestConservation(t *testing.T) {
 		together(workers, func(i int) {
 			buyer, random := callers[i%len(callers)], rand.New(rand.NewPCG(uint64(i), 1))
 			for range rounds {
-				lines := []orderrest.Product{products[0], products[1], products[2]}
+				lines := slices.Clone(products)
 				random.Shuffle(len(lines), func(a, b int) { lines[a], lines[b] = lines[b], lines[a] })
-				a, err := buyer.try(context.Background(), "POST", "/orders", wanted(1, lines[:2+random.IntN(2)]...))
+				a, err := buyer.try(context.Background(), "POST", "/orders", wanted(1, lines[:9+random.IntN(3)]...))
 				if err != nil || (a.status != 201 && a.problem.Code != "out_of_stock") {
 					errs <- fmt.Errorf("place: %d %s %w", a.status, a.body, err)
 					return
