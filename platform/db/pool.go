@@ -58,15 +58,21 @@ func (p txPool) ExecContext(ctx context.Context, query string, args ...any) (res
 
 func (p txPool) QueryContext(ctx context.Context, query string, args ...any) (rows *sql.Rows, err error) {
 	err = p.txn.run(ctx, func(t transaction) error {
-		rows, err = t.query(ctx, query, args)
+		if rows, err = t.query(ctx, query, args); err == nil {
+			p.txn.rows = append(p.txn.rows, rows)
+		}
 		return err
 	})
 	return rows, err
 }
 
 func (p txPool) QueryRowContext(ctx context.Context, query string, args ...any) (row *sql.Row) {
-	err := p.txn.run(ctx, func(t transaction) (err error) {
-		row, err = t.row(ctx, query, args)
+	err := p.txn.run(ctx, func(t transaction) error {
+		var end context.CancelFunc
+		var err error
+		if row, end, err = t.row(ctx, query, args); err == nil {
+			p.txn.ends = append(p.txn.ends, end)
+		}
 		return err
 	})
 	if err != nil {

@@ -49,11 +49,12 @@ func (t *pgTx) query(ctx context.Context, query string, args []any) (*sql.Rows, 
 	return t.conn.QueryContext(ctx, query, args...)
 }
 
-func (t *pgTx) row(ctx context.Context, query string, args []any) (*sql.Row, error) {
+func (t *pgTx) row(ctx context.Context, query string, args []any) (*sql.Row, context.CancelFunc, error) {
 	if err := t.flush(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return t.conn.QueryRowContext(ctx, query, args...), nil
+	ctx, end := context.WithCancel(ctx)
+	return t.conn.QueryRowContext(ctx, query, args...), end, nil
 }
 
 func (t *pgTx) queue(_ context.Context, query string, args []any) error {

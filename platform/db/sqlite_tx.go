@@ -58,12 +58,13 @@ func (t *sqliteTx) query(ctx context.Context, query string, args []any) (*sql.Ro
 	return t.writer.conn.QueryContext(ctx, query, args...)
 }
 
-func (t *sqliteTx) row(ctx context.Context, query string, args []any) (*sql.Row, error) {
+func (t *sqliteTx) row(ctx context.Context, query string, args []any) (*sql.Row, context.CancelFunc, error) {
 	ctx, err := t.enter(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return t.writer.conn.QueryRowContext(ctx, query, args...), nil
+	ctx, end := context.WithCancel(ctx)
+	return t.writer.conn.QueryRowContext(ctx, query, args...), end, nil
 }
 
 func (t *sqliteTx) queue(ctx context.Context, query string, args []any) error {

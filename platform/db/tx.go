@@ -17,7 +17,7 @@ const maxRetries = 3
 type transaction interface {
 	exec(ctx context.Context, query string, args []any) (sql.Result, error)
 	query(ctx context.Context, query string, args []any) (*sql.Rows, error)
-	row(ctx context.Context, query string, args []any) (*sql.Row, error)
+	row(ctx context.Context, query string, args []any) (row *sql.Row, end context.CancelFunc, err error)
 	queue(ctx context.Context, query string, args []any) error
 	commit(ctx context.Context) error // on an error, everything is rolled back or the connection is gone
 	rollback() error                  // an error says that what the transaction saw was not committed
@@ -87,6 +87,8 @@ type txn struct {
 	err      error // the first failure
 	done     bool
 	after    []func()
+	rows     []*sql.Rows          // of its queries
+	ends     []context.CancelFunc // end its single-row queries
 }
 
 // begin starts a transaction; alone keeps it out of a commit group.
@@ -173,6 +175,9 @@ func (t *txn) finish(ctx context.Context) ([]func(), error) {
 		return nil, errEnded
 	}
 	t.done = true
+	if open := t.closeRows(); open && t.err == nil {
+		t.err = errRowsOpen
+	}
 	if t.err == nil {
 		t.err = ctx.Err()
 	}
@@ -195,5 +200,22 @@ func (t *txn) rollback() error {
 		return nil
 	}
 	t.done = true
+	t.closeRows()
 	return t.physical.rollback()
+}
+
+// closeRows ends queries that the caller has not read to the end nor closed,
+// since their connection would wait for that for ever. It reports whether there
+// were any.
+func (t *txn) closeRows() (open bool) {
+	for _, end := range t.ends {
+		end()
+	}
+	for _, rows := range t.rows {
+		if _, err := rows.Columns(); err == nil { // an error says that they are closed
+			open = true
+			_ = rows.Close()
+		}
+	}
+	return open
 }

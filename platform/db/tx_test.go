@@ -88,6 +88,33 @@ func TestTx(t *testing.T) {
 			require.Empty(t, ids(t, ctx, d))
 		})
 	})
+	t.Run("OpenRows", func(t *testing.T) {
+		each(t, func(t *testing.T, d *db.DB) {
+			require.NoError(t, d.Tx(ctx, func(ctx context.Context) error { return errors.Join(add(ctx, d, "a"), add(ctx, d, "b")) }))
+			for _, outcome := range []error{nil, errRefused} {
+				err := d.Tx(ctx, func(ctx context.Context) error {
+					require.NoError(t, d.Conn(ctx).Exec("UPDATE items SET stock = 1").Error)
+					rows, err := d.Conn(ctx).Model(&item{}).Rows() // left open
+					require.NoError(t, err)
+					require.True(t, rows.Next())
+					return outcome
+				})
+				require.Error(t, err)
+				require.ErrorIs(t, d.Tx(ctx, func(ctx context.Context) error {
+					require.NoError(t, d.Conn(ctx).Raw("SELECT id FROM items").Row().Err()) // not scanned
+					return errRefused
+				}), errRefused)
+			}
+			var a item
+			require.NoError(t, d.Conn(ctx).First(&a).Error)
+			require.Zero(t, a.Stock)
+			require.NoError(t, d.Tx(ctx, func(ctx context.Context) error {
+				rows, err := d.Conn(ctx).Model(&item{}).Rows()
+				require.NoError(t, err)
+				return rows.Close()
+			}))
+		})
+	})
 	t.Run("GormTransactionRefused", func(t *testing.T) {
 		each(t, func(t *testing.T, d *db.DB) {
 			require.ErrorIs(t, d.Conn(ctx).Transaction(func(*gorm.DB) error { return nil }), gorm.ErrInvalidTransaction)
