@@ -1,20 +1,16 @@
 package db
 
-import (
-	"context"
-
-	"cleave/platform/fault"
-)
+import "context"
 
 // TryLock takes the named lock of this module until the transaction of ctx
 // ends, and reports whether it did: false means that another replica holds it.
 // On SQLite, where one process owns the file and one transaction writes, it
 // always does. Outside a transaction it fails.
 func (d *DB) TryLock(ctx context.Context, name string) (bool, error) {
-	if !InTx(ctx) && d.find(ctx) == nil {
-		return false, fault.From(errOutside)
+	if s := d.find(ctx); s == nil || s.current() == nil {
+		return false, errOutside
 	}
-	if d.Dialect() == "sqlite" {
+	if d.dialect == sqliteDialect {
 		return true, nil
 	}
 	var held bool
@@ -27,7 +23,7 @@ func (d *DB) TryLock(ctx context.Context, name string) (bool, error) {
 // transaction that holds the lock. On SQLite, where there is one replica, it
 // runs in none, so that fn may write to other modules' databases.
 func (d *DB) Exclusive(ctx context.Context, name string, fn func(ctx context.Context) error) error {
-	if d.Dialect() == "sqlite" {
+	if d.dialect == sqliteDialect {
 		return fn(ctx)
 	}
 	return d.Tx(ctx, func(ctx context.Context) error {

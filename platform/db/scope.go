@@ -10,7 +10,7 @@ import (
 // Misuse of a unit of work: defects of the caller, so plain errors.
 var (
 	errEnded    = errors.New("db: the transaction of this context has ended")
-	errOutside  = errors.New("db: Queue needs a transaction: call it inside Tx, with the context that Tx gives")
+	errOutside  = errors.New("db: this needs a transaction: call it inside Tx, with the context that Tx gives")
 	errPanicked = errors.New("db: a transaction inside this one did not return")
 	errRowsOpen = errors.New("db: the rows of a query were not closed before the end of the transaction")
 	errBusy     = errors.New("db: a transaction of this unit is still running: use the context that Tx gave")
