@@ -1,0 +1,213 @@
+package journey_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cleave/platform/db"
+	"cleave/platform/db/dbtest"
+)
+
+// site is an installation: a data folder and a database, which outlive the
+// processes that work on them.
+type site struct {
+	dir string
+	db  db.Config
+	env []string
+}
+
+// newSite is an empty one. More settings are variables such as
+// CLEAVE_SAGAS_LEASE=1s.
+func newSite(t testing.TB, c db.Config, settings ...string) *site {
+	t.Helper()
+	s := &site{dir: filepath.Join(t.TempDir(), "data"), db: c}
+	s.env = []string{
+		"CLEAVE_HTTP_ADDR=127.0.0.1:0", "CLEAVE_DATA_DIR=" + s.dir,
+		"CLEAVE_DB_DSN=" + c.DSN, "CLEAVE_DB_ADMIN_DSN=" + c.AdminDSN, "CLEAVE_DB_ROLE_SECRET=" + c.RoleSecret,
+	}
+	s.env = append(s.env, settings...)
+	return s
+}
+
+func sqliteSite(t testing.TB, settings ...string) *site {
+	t.Helper()
+	return newSite(t, db.Config{}, settings...)
+}
+
+// eachSite runs fn at the same time on an empty site of each database.
+func eachSite(t *testing.T, fn func(t *testing.T, s *site), settings ...string) {
+	t.Helper()
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, c db.Config) {
+		t.Parallel()
+		fn(t, newSite(t, c, settings...))
+	})
+}
+
+// command is the program with the site's settings and none of this process's.
+func (s *site) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(binary, args...)
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "CLEAVE_") {
+			cmd.Env = append(cmd.Env, e)
+		}
+	}
+	cmd.Env = append(cmd.Env, s.env...)
+	return cmd
+}
+
+// outcome is what a command left behind.
+type outcome struct {
+	code     int
+	out, err string
+	took     time.Duration
+}
+
+// do runs a command to its end.
+func (s *site) do(t testing.TB, args ...string) outcome { return s.feed(t, "", args...) }
+
+func (s *site) feed(t testing.TB, input string, args ...string) outcome {
+	t.Helper()
+	cmd := s.command(args...)
+	var out, errs bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errs
+	began := time.Now()
+	require.NoError(t, cmd.Start())
+	overdue := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	_ = cmd.Wait() // the code says it all
+	overdue.Stop()
+	return outcome{cmd.ProcessState.ExitCode(), out.String(), errs.String(), time.Since(began)}
+}
+
+// data runs a command that must succeed in silence, and decodes what it printed.
+func (s *site) data(t testing.TB, into any, args ...string) {
+	t.Helper()
+	o := s.do(t, append(args, "--output", "json")...)
+	require.Zero(t, o.code, o.err)
+	require.Empty(t, o.err)
+	require.NoError(t, json.Unmarshal([]byte(o.out), into), o.out)
+}
+
+// server is a process that serves.
+type server struct {
+	url   string
+	token string // of the first administrator; "" when there is one
+	block string // what it printed when it was ready
+
+	cmd    *exec.Cmd
+	exited chan struct{}
+	mu     sync.Mutex
+	log    []string
+}
+
+var (
+	apiLine   = regexp.MustCompile(`(?m)^  API +(http://\S+)/api/v1$`)
+	tokenLine = regexp.MustCompile(`(?m)^  first admin token +(\S+)$`)
+)
+
+// serve starts a server and returns once it is ready. It is stopped at the end
+// of the test, unless the test does that, and must not have logged an error.
+func (s *site) serve(t testing.TB, args ...string) *server {
+	t.Helper()
+	v := &server{cmd: s.command(append([]string{"serve"}, args...)...), exited: make(chan struct{})}
+	errs, err := v.cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, v.cmd.Start())
+	t.Cleanup(func() { v.end(t) })
+	ready := make(chan struct{})
+	go v.follow(errs, ready)
+	select {
+	case <-ready:
+	case <-v.exited:
+	case <-time.After(patience):
+	}
+	v.block = strings.Join(v.lines(), "\n")
+	found := apiLine.FindStringSubmatch(v.block)
+	require.NotNil(t, found, "the server did not start:\n%s", v.block)
+	v.url = found[1]
+	if found := tokenLine.FindStringSubmatch(v.block); found != nil {
+		v.token = found[1]
+	}
+	return v
+}
+
+// follow collects standard error until the process ends. The start-up block
+// ends with the line about mail.
+func (v *server) follow(errs io.Reader, ready chan<- struct{}) {
+	lines := bufio.NewScanner(errs)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		v.mu.Lock()
+		v.log = append(v.log, lines.Text())
+		v.mu.Unlock()
+		if strings.HasPrefix(lines.Text(), "  mail ") {
+			close(ready)
+		}
+	}
+	_ = v.cmd.Wait()
+	close(v.exited)
+}
+
+func (v *server) lines() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.log
+}
+
+// signal sends s and waits until the process has ended, which it reports by
+// its exit code; -1 means by the signal.
+func (v *server) signal(t testing.TB, s syscall.Signal) int {
+	t.Helper()
+	require.NoError(t, v.cmd.Process.Signal(s))
+	select {
+	case <-v.exited:
+	case <-time.After(patience):
+		_ = v.cmd.Process.Signal(syscall.SIGQUIT) // shows what every goroutine waits for
+		<-v.exited
+		t.Fatalf("the server did not stop:\n%s", strings.Join(v.lines(), "\n"))
+	}
+	return v.cmd.ProcessState.ExitCode()
+}
+
+// stop ends the server as an operator does.
+func (v *server) stop(t testing.TB) {
+	t.Helper()
+	require.Zero(t, v.signal(t, syscall.SIGTERM), strings.Join(v.lines(), "\n"))
+}
+
+func (v *server) end(t testing.TB) {
+	select {
+	case <-v.exited:
+	default:
+		v.stop(t)
+	}
+	for _, line := range v.lines() {
+		if strings.Contains(line, `"level":"ERROR"`) || strings.HasPrefix(line, "panic:") {
+			t.Errorf("the server logged: %s", line)
+		}
+	}
+	if t.Failed() && testing.Verbose() {
+		t.Logf("the server's log:\n%s", strings.Join(v.lines(), "\n"))
+	}
+}
+
+// deadline is a context for one wait.
+func deadline(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
