@@ -2,7 +2,9 @@ package db
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
+	"io"
 	"net"
 	"strings"
 
@@ -35,6 +37,9 @@ func (d *DB) translate(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fault.From(ctx.Err()).Wrap(err)
 	}
+	if timedOut(err) {
+		return fault.New(fault.Timeout, "", "the database of %s took too long", d.module).Wrap(err)
+	}
 	if unavailable(err) {
 		return fault.New(fault.Unavailable, "database_unavailable", "the database of %s is not available", d.module).Wrap(err)
 	}
@@ -55,6 +60,12 @@ func retryable(err error) bool {
 		return pg.Code == "40001" || pg.Code == "40P01" // serialization_failure, deadlock_detected
 	}
 	return false
+}
+
+// timedOut reports whether the server's own statement_timeout ended a statement.
+func timedOut(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "57014" // query_canceled
 }
 
 // unavailable reports whether a database could not do what it may do later.
@@ -78,7 +89,7 @@ func unavailable(err error) bool {
 	case errors.As(err, &connect), errors.As(err, &network), errors.Is(err, pgconn.ErrConnClosed):
 		return true
 	default:
-		return strings.Contains(err.Error(), "unexpected EOF") || strings.Contains(err.Error(), "conn closed")
+		return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
 	}
 }
 

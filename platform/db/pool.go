@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"strings"
 
 	"gorm.io/gorm"
 )
@@ -35,12 +36,29 @@ func (readPool) ExecContext(context.Context, string, ...any) (sql.Result, error)
 }
 
 func (p readPool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if writes(query) {
+		return nil, errReadOnly
+	}
 	rows, err := p.db.reader.QueryContext(ctx, query, args...)
 	return rows, p.db.translate(ctx, err)
 }
 
 func (p readPool) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if writes(query) {
+		return errorRow(errReadOnly)
+	}
 	return p.db.reader.QueryRowContext(ctx, query, args...)
+}
+
+// writes recognises what gorm writes with RETURNING. SQLite's readers refuse all
+// writes by themselves, while Postgres has one pool for both.
+func writes(query string) bool {
+	word, _, _ := strings.Cut(strings.TrimSpace(query), " ")
+	switch strings.ToUpper(word) {
+	case "INSERT", "UPDATE", "DELETE", "MERGE":
+		return true
+	}
+	return false
 }
 
 // txPool runs statements in a transaction.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // A commit group takes up to groupSize members, and none when its first one has
@@ -14,6 +16,9 @@ const (
 	groupSize = 64
 	groupWait = 10 * time.Millisecond
 )
+
+// preparedStatements is how many statements the writer keeps.
+const preparedStatements = 256
 
 var errRolledBack = errors.New("db: the first member of the group rolled back")
 
@@ -32,6 +37,7 @@ type writer struct {
 	conn      *sql.Conn
 	groupSize int
 	groupWait time.Duration
+	prepared  *lru.Cache[string, *sql.Stmt]
 
 	mu      sync.Mutex
 	held    bool
@@ -74,7 +80,8 @@ func (e *groupError) Error() string { return "commit of several transactions: " 
 func (e *groupError) Unwrap() error { return e.cause }
 
 func newWriter(conn *sql.Conn) *writer {
-	return &writer{conn: conn, groupSize: groupSize, groupWait: groupWait}
+	prepared, _ := lru.NewWithEvict(preparedStatements, func(_ string, s *sql.Stmt) { _ = s.Close() }) // fails only for a size below 1
+	return &writer{conn: conn, groupSize: groupSize, groupWait: groupWait, prepared: prepared}
 }
 
 // acquire waits until the writer is the caller's and returns the group that it
@@ -166,6 +173,15 @@ func (w *writer) run(statement string) error {
 	return err
 }
 
+// exec keeps the statement for its next execution, which saves parsing it.
 func (w *writer) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	return w.conn.ExecContext(ctx, query, args...)
+	statement, ok := w.prepared.Get(query)
+	if !ok {
+		var err error
+		if statement, err = w.conn.PrepareContext(ctx, query); err != nil {
+			return nil, err
+		}
+		w.prepared.Add(query, statement)
+	}
+	return statement.ExecContext(ctx, args...)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"cleave/platform/db"
 	"cleave/platform/db/dbtest"
@@ -193,6 +194,9 @@ func TestOutsideTx(t *testing.T) {
 	each(t, func(t *testing.T, d *db.DB) {
 		require.Error(t, add(ctx, d, "a"))
 		require.Error(t, d.Conn(ctx).Exec("DELETE FROM items").Error)
+		require.ErrorContains(t, d.Conn(ctx).Raw(" insert into items (id, name) values ('a', 'a') returning id").Scan(new(string)).Error, "writes need")
+		require.ErrorContains(t, d.Conn(ctx).Clauses(clause.Returning{}).Create(&item{ID: "a"}).Error, "writes need")
+		require.ErrorContains(t, d.Conn(ctx).Raw("UPDATE items SET stock = 1 RETURNING id").Row().Err(), "writes need")
 		require.ErrorContains(t, queue(ctx, d, "a"), "needs a transaction")
 		require.ErrorContains(t, d.Queue(ctx).First(&item{}).Error, "needs a transaction")
 		require.Empty(t, ids(t, ctx, d))
