@@ -17,4 +17,5 @@ func serverUser() (account, error) {
 func (account) folder(bool) (string, error)         { return "", errors.ErrUnsupported }
 func (account) writeFile(string, string) error      { return errors.ErrUnsupported }
 func (account) command(string, ...string) *exec.Cmd { return nil }
+func (account) own(string) error                    { return errors.ErrUnsupported }
 func ownGroup(*exec.Cmd)                            {}

@@ -3,7 +3,9 @@
 package dbtest
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -50,10 +52,7 @@ func (a account) folder(durable bool) (dir string, err error) {
 		if dir, err = os.MkdirTemp(base, "cleave-postgres-"); err != nil {
 			continue
 		}
-		if a.credential == nil {
-			return dir, nil
-		}
-		return dir, os.Chown(dir, int(a.credential.Uid), int(a.credential.Gid))
+		return dir, a.own(dir)
 	}
 	return "", fmt.Errorf("no temporary folder for Postgres (set TMPDIR): %w", err)
 }
@@ -73,10 +72,20 @@ func everyoneEnters(dir string) bool {
 }
 
 func (a account) writeFile(path, text string) error {
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil || a.credential == nil {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return err
 	}
-	return os.Chown(path, int(a.credential.Uid), int(a.credential.Gid))
+	return a.own(path)
+}
+
+// own gives the account what lies below dir, so that the watchdog can remove it.
+func (a account) own(dir string) error {
+	if a.credential == nil {
+		return nil
+	}
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, int(a.credential.Uid), int(a.credential.Gid)))
+	})
 }
 
 func (a account) command(name string, args ...string) *exec.Cmd {

@@ -94,6 +94,9 @@ func startIn(dir string, user account, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err = user.own(dir); err != nil { // also what was downloaded
+		return nil, err
+	}
 	password := rand.Text()
 	secret := filepath.Join(dir, "password")
 	if err = user.writeFile(secret, password); err != nil {
