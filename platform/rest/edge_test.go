@@ -91,6 +91,12 @@ func TestProblems(t *testing.T) {
 		require.Equal(t, "unexpected EOF", line["cause"])
 		require.Equal(t, "u1", line["principal"])
 	})
+	t.Run("InternalHidesItsMessage", func(t *testing.T) {
+		t.Parallel()
+		r := f.do(t, "GET", path+"506", "", user...)
+		require.Equal(t, "internal", r.problem(t).Code)
+		require.NotContains(t, r.body, "fire")
+	})
 	t.Run("Panic", func(t *testing.T) {
 		t.Parallel()
 		r := f.do(t, "GET", path+"501", "", append(user, "X-Request-Id", "panic-501")...)

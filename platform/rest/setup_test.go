@@ -142,6 +142,8 @@ func (n *notes) get(c *gin.Context) {
 		HandlerError(c, fault.New(fault.NotFound, "note_unknown", "there is no note %s\n", id))
 	case strings.HasSuffix(id, "000500"):
 		HandlerError(c, io.ErrUnexpectedEOF)
+	case strings.HasSuffix(id, "000506"):
+		HandlerError(c, fault.New(fault.Internal, "disk_on_fire", "the disk is on fire"))
 	case strings.HasSuffix(id, "000501"):
 		panic("a defect")
 	case strings.HasSuffix(id, "000502"):
