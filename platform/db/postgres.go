@@ -14,6 +14,11 @@ import (
 	"cleave/platform/fault"
 )
 
+// pingAfter is how long a connection may lie idle before its next use begins
+// with a round trip that finds out whether the network still carries it. That
+// the server has closed it is seen without one, see alive.
+const pingAfter = 30 * time.Second
+
 func (d *DB) openPostgres(ctx context.Context) (gorm.Dialector, error) {
 	key, cfg, err := d.config.moduleConn(d.module)
 	if err != nil {
@@ -22,12 +27,15 @@ func (d *DB) openPostgres(ctx context.Context) (gorm.Dialector, error) {
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "cleave-" + d.module
 	}
-	pool := stdlib.OpenDB(*cfg, stdlib.OptionResetSession(func(_ context.Context, c *pgx.Conn) error {
-		if !alive(c.PgConn().Conn()) {
-			return driver.ErrBadConn
-		}
-		return nil
-	}))
+	pool := stdlib.OpenDB(*cfg,
+		stdlib.OptionResetSession(func(_ context.Context, c *pgx.Conn) error {
+			if !alive(c.PgConn().Conn()) {
+				return driver.ErrBadConn
+			}
+			return nil
+		}),
+		stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool { return p.IdleDuration > pingAfter }),
+	)
 	pool.SetMaxOpenConns(d.config.maxConns())
 	pool.SetMaxIdleConns(d.config.maxConns())
 	pool.SetConnMaxIdleTime(5 * time.Minute)

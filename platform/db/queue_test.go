@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cleave/platform/db"
+	"cleave/platform/db/dbtest"
 	"cleave/platform/fault"
 )
 
@@ -95,6 +96,24 @@ func TestQueue(t *testing.T) {
 			}
 			require.NoError(t, d.Tx(ctx, func(ctx context.Context) error { return queue(ctx, d, "a") }))
 		})
+	})
+	// An error that appears while rows are read reaches only their reader.
+	t.Run("UnnoticedError", func(t *testing.T) {
+		t.Parallel()
+		d := dbtest.Open(t, dbtest.Postgres(t), "order", itemMigrations, constraints)
+		for _, insert := range []func(context.Context, *db.DB, string) error{add, queue} {
+			err := d.Tx(ctx, func(ctx context.Context) error {
+				require.Error(t, d.Conn(ctx).Raw("SELECT 1 / (3 - n) FROM generate_series(1, 5) n").Scan(&[]int{}).Error)
+				_ = insert(ctx, d, "a")
+				return nil
+			})
+			require.Error(t, err, "nothing was committed")
+		}
+		require.ErrorContains(t, d.Tx(ctx, func(ctx context.Context) error {
+			_ = d.Conn(ctx).Raw("SELECT 1 / (3 - n) FROM generate_series(1, 5) n").Scan(&[]int{}).Error
+			return nil
+		}), "instead of committing")
+		require.Empty(t, ids(t, ctx, d))
 	})
 	t.Run("NoReadsAndNoRowsAffected", func(t *testing.T) {
 		each(t, func(t *testing.T, d *db.DB) {

@@ -86,6 +86,19 @@ func TestSetup(t *testing.T) {
 			dbtest.Open(t, c, m, itemMigrations, nil)
 		}
 	})
+	t.Run("ClosedToOthers", func(t *testing.T) {
+		t.Parallel()
+		c := dbtest.Postgres(t)
+		require.NoError(t, db.Setup(ctx, c, modules[:1]))
+		name := databaseOf(t, c)
+		admin(t, c, fmt.Sprintf("CREATE ROLE %s_other LOGIN PASSWORD 'other'", name))
+		u, err := url.Parse(c.AdminDSN)
+		require.NoError(t, err)
+		u.User = url.UserPassword(name+"_other", "other")
+		_, err = db.Open(ctx, db.Config{Modules: map[string]string{"order": u.String()}}, "order", nil)
+		require.Equal(t, "database_login", fault.CodeOf(err), "%v", err)
+		require.ErrorContains(t, err, "may not connect")
+	})
 	t.Run("WithoutAdmin", func(t *testing.T) {
 		t.Parallel()
 		c := dbtest.Postgres(t)

@@ -201,6 +201,27 @@ func TestCommitGroup(t *testing.T) {
 		require.Equal(t, []error{nil, nil}, errs)
 		require.Equal(t, []string{"a", "b"}, ids(t, ctx, d))
 	})
+	// Waiters give up at any moment, also when the writer has just become theirs.
+	t.Run("ManyGiveUp", func(t *testing.T) {
+		d := setup(t)
+		var done atomic.Int32
+		var wg sync.WaitGroup
+		for i := range 300 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, time.Duration(i%30)*100*time.Microsecond)
+				defer cancel()
+				err := d.Tx(ctx, func(ctx context.Context) error { return add(ctx, d, fmt.Sprint(i)) })
+				if err == nil {
+					done.Add(1)
+				} else if kind := fault.KindOf(err); kind != fault.Timeout {
+					t.Errorf("%v: %v", kind, err)
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, ids(t, ctx, d), int(done.Load()))
+		require.NoError(t, d.Tx(ctx, func(ctx context.Context) error { return add(ctx, d, "last") }))
+	})
 	t.Run("LazyUnits", func(t *testing.T) {
 		d := setup(t)
 		errs := group(t, d, adds("a"), adds("b"))
