@@ -27,23 +27,20 @@ func (a *App) CaptureCredit(ctx context.Context, key string) error {
 	})
 }
 
-// settle takes a reservation to a final state, with its account and the ledger, if it is still reserved, and reports whether
-// it did. Otherwise it returns the reservation as it is: without a state when the key was never used.
-func (a *App) settle(ctx context.Context, key string, to domain.ReservationState, kind domain.EntryKind) (r domain.Reservation, mine bool, err error) {
+// settle takes a reservation to a final state, with its account and the ledger, if it is reserved, and reports whether it did.
+// Otherwise it returns the reservation: final, or without a state when the key was never used. One that was reserved between
+// the two statements is returned as Reserved, which the caller must take for not there yet.
+func (a *App) settle(ctx context.Context, key string, to domain.ReservationState, kind domain.EntryKind) (domain.Reservation, bool, error) {
 	now := a.now()
-	for {
-		if r, mine, err = a.Store.Settle(ctx, key, to, now); err != nil {
-			return r, false, err
-		}
-		if mine {
-			return r, true, a.move(ctx, kind, r, now)
-		}
-		r, _, err = a.Store.Reservation(ctx, key)
-		if err != nil || r.State != domain.Reserved {
-			return r, false, err
-		}
-		// It was reserved between the two statements.
+	r, mine, err := a.Store.Settle(ctx, key, to, now)
+	if err != nil {
+		return r, false, err
 	}
+	if mine {
+		return r, true, a.move(ctx, kind, r, now)
+	}
+	r, _, err = a.Store.Reservation(ctx, key)
+	return r, false, err
 }
 
 func (a *App) move(ctx context.Context, kind domain.EntryKind, r domain.Reservation, now time.Time) error {

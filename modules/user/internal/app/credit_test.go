@@ -273,6 +273,48 @@ func TestReserveOnce(t *testing.T) {
 	})
 }
 
+// TestSettleWhileReserving has 32 callers release or capture a key at the very time that it is reserved: what was answered
+// is what is so afterwards.
+func TestSettleWhileReserving(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, c db.Config) {
+		t.Parallel()
+		const callers, rounds = 32, 12
+		f := setup(t, c)
+		g, ctx := errgroup.WithContext(t.Context())
+		for caller := range callers {
+			u := f.rich(t, 10*rounds)
+			settle, state := f.ReleaseCredit, domain.Released
+			if caller%2 == 0 {
+				settle, state = f.CaptureCredit, domain.Captured
+			}
+			g.Go(func() error {
+				for round := range rounds {
+					key := fmt.Sprint(u.ID, "/", round)
+					var pair errgroup.Group
+					pair.Go(func() error {
+						return tally(new(atomic.Int64), f.ReserveCredit(ctx, key, u.ID, eur(10)), domain.ErrReservationReleased)
+					})
+					err := settle(ctx, key)
+					settled := err == nil
+					if err := errors.Join(pair.Wait(), tally(new(atomic.Int64), err, domain.ErrReservationNotFound)); err != nil {
+						return err
+					}
+					r, _, err := f.Store.Reservation(ctx, key)
+					if err != nil {
+						return err
+					}
+					if settled != (r.State == state) {
+						return fmt.Errorf("%s was answered with settled = %t and is %s", key, settled, r.State)
+					}
+				}
+				return nil
+			})
+		}
+		require.NoError(t, g.Wait())
+	})
+}
+
 func TestLedgerIsAppendOnly(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, c db.Config) {
