@@ -49,11 +49,11 @@ func TestBadInput(t *testing.T) {
 			"Unknown": s.unknowns(), "Access": s.access(), "Taken": s.taken(), "Cursor": s.cursors(t),
 		}
 		w.balanced(t)
+		before := w.state(t)
 		for group, requests := range groups {
 			t.Run(group, func(t *testing.T) {
 				for _, r := range requests {
 					t.Run(r.name, func(t *testing.T) {
-						before := w.state(t)
 						refused(t, r.from.send(t, r.method, r.path, r.body, r.headers...), r.status, r.code, r.fields...)
 						require.Equal(t, before, w.state(t), "a refused request has written something")
 					})

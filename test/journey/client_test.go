@@ -83,6 +83,11 @@ func newKey() *string { return ptr(uuid.NewString()) }
 
 func (c *caller) logIn(t testing.TB, email string) {
 	t.Helper()
+	c.logInWith(t, email, password)
+}
+
+func (c *caller) logInWith(t testing.TB, email, password string) {
+	t.Helper()
 	r, err := c.users.LogInWithResponse(t.Context(), nil, userrest.LogIn{Email: email, Password: password})
 	require.NoError(t, err)
 	tokens := value(t, r.JSON201, r)

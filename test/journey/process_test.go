@@ -3,7 +3,6 @@ package journey_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -205,9 +204,22 @@ func (v *server) end(t testing.TB) {
 	}
 }
 
-// deadline is a context for one wait.
-func deadline(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
+// lines is output that can be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// Write implements io.Writer.
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, p...)
+	return len(p), nil
+}
+
+func (l *lines) bytes() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text
 }
