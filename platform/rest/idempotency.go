@@ -50,7 +50,7 @@ func (m *mounted) execute(c *gin.Context, op *operation, body []byte) error {
 	if p, ok := auth.From(c.Request.Context()); ok {
 		subject = p.Subject
 	}
-	a, err := newAttempt(subject+" "+op.id, key, c.Request.Method, c.Request.URL.RequestURI(), body)
+	a, err := newAttempt(subject+" "+op.id, key, c.Request.Method, c.Request.RequestURI, body)
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,7 @@ type operation struct {
 	unitOfWork          bool
 	params              []*openapi3.Parameter
 	query               map[string]queryParam
+	defaults            [][2]string      // name and value, of the query
 	body                *openapi3.Schema // nil: none
 	bodyRequired        bool
 	counted             sync.Once
@@ -53,7 +54,6 @@ type operation struct {
 type queryParam struct {
 	repeatable bool
 	boolean    bool
-	fallback   string // the default, "" for none
 }
 
 func loadDocument(data []byte) (*openapi3.T, error) {
@@ -160,11 +160,10 @@ func (op *operation) compileParams() (errs []error) {
 		errs = append(errs, checkLimits(p.Schema, "parameter "+p.Name, nil)...)
 		schema := p.Schema.Value
 		if p.In == openapi3.ParameterInQuery {
-			q := queryParam{repeatable: schema.Type.Is(openapi3.TypeArray), boolean: schema.Type.Is(openapi3.TypeBoolean)}
+			op.query[p.Name] = queryParam{repeatable: schema.Type.Is(openapi3.TypeArray), boolean: schema.Type.Is(openapi3.TypeBoolean)}
 			if schema.Default != nil {
-				q.fallback = formatDefault(schema.Default)
+				op.defaults = append(op.defaults, [2]string{p.Name, formatDefault(schema.Default)})
 			}
-			op.query[p.Name] = q
 		}
 		if p.In == openapi3.ParameterInHeader && p.Name == headerKey {
 			hasKey = true // checked where it is used, with codes of its own

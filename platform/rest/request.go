@@ -220,14 +220,14 @@ func badText(name string) fault.Field {
 func plainText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 func addDefaults(u *url.URL, op *operation, query url.Values) {
-	for name, q := range op.query {
-		if q.fallback == "" || query.Has(name) {
+	for _, d := range op.defaults {
+		if query.Has(d[0]) {
 			continue
 		}
 		if u.RawQuery != "" {
 			u.RawQuery += "&"
 		}
-		u.RawQuery += url.QueryEscape(name) + "=" + url.QueryEscape(q.fallback)
+		u.RawQuery += url.QueryEscape(d[0]) + "=" + url.QueryEscape(d[1])
 	}
 }
 
