@@ -39,7 +39,8 @@ type world struct {
 // each runs fn with a world of its own on each database.
 func each(t *testing.T, fn func(t *testing.T, w *world)) {
 	t.Helper()
-	eachWith(t, func(*settings) {}, fn)
+	patient := func(s *settings) { s.PlaceTimeout = time.Hour } // however busy the machine is
+	eachWith(t, patient, fn)
 }
 
 func eachWith(t *testing.T, change func(*settings), fn func(t *testing.T, w *world)) {
