@@ -105,7 +105,9 @@ func (s *scene) bodies() []request {
 	}
 	zipped := s.ordering("Zipped", good, 415, "content_encoding_unsupported")
 	zipped.headers = []string{"Content-Encoding", "gzip"}
-	return append(list, zipped)
+	chunked := s.ordering("OversizeInChunks", strings.Repeat(" ", tooMuch-len(good))+good, 413, "body_too_large")
+	chunked.headers = []string{"Transfer-Encoding", "chunked"}
+	return append(list, zipped, chunked)
 }
 
 func (s *scene) quantities() []request {

@@ -234,9 +234,13 @@ func (c *caller) send(t testing.TB, method, path, body string, headers ...string
 	}
 	require.NoError(t, c.authorise(t.Context(), req))
 	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-		if headers[i+1] == "" {
-			req.Header.Del(headers[i])
+		switch name, text := headers[i], headers[i+1]; {
+		case name == "Transfer-Encoding":
+			req.ContentLength = -1 // unknown, so the body goes in chunks
+		case text == "":
+			req.Header.Del(name)
+		default:
+			req.Header.Set(name, text)
 		}
 	}
 	resp, err := c.http.Do(req)

@@ -167,11 +167,16 @@ func (v *server) lines() []string {
 	return v.log
 }
 
-// signal sends s and waits until the process has ended, which it reports by
-// its exit code; -1 means by the signal.
+// signal sends s and waits until the process has ended.
 func (v *server) signal(t testing.TB, s syscall.Signal) int {
 	t.Helper()
 	require.NoError(t, v.cmd.Process.Signal(s))
+	return v.wait(t)
+}
+
+// wait returns the exit code of the process; -1 means that a signal ended it.
+func (v *server) wait(t testing.TB) int {
+	t.Helper()
 	select {
 	case <-v.exited:
 	case <-time.After(patience):

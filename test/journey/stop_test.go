@@ -1,9 +1,13 @@
 package journey_test
 
 import (
+	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -116,8 +120,33 @@ func (c *crowd) kept(t testing.TB, w *world) {
 	require.Empty(t, byID, "there are orders that nobody sent, or two for one")
 }
 
-// TestStop stops a server that is busy: no request fails, and the next process
-// goes on with everything.
+// slowly begins to place the intent, and leaves the rest of the request to
+// finish, which returns the status.
+func (i *intent) slowly(t testing.TB, lamp orderrest.Product) (finish func() int) {
+	t.Helper()
+	body, err := json.Marshal(wanted(i.pieces, lamp))
+	require.NoError(t, err)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(i.buyer.url, "http://"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	_, err = fmt.Fprintf(conn, "POST /api/v1/orders HTTP/1.1\r\nHost: cleave\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"+
+		"Idempotency-Key: %s\r\nContent-Length: %d\r\n\r\n%s", i.buyer.token, *i.key, len(body), body[:len(body)/2])
+	require.NoError(t, err)
+	return func() int {
+		_, err := conn.Write(body[len(body)/2:])
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err, "a request under way was cut off")
+		defer func() { _ = resp.Body.Close() }()
+		var o orderrest.Order
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&o))
+		i.id = o.ID
+		return resp.StatusCode
+	}
+}
+
+// TestStop stops a server that is busy: no request fails, one that is half sent
+// is finished, and the next process goes on with everything.
 func TestStop(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		c := w.newCrowd(t)
@@ -131,9 +160,21 @@ func TestStop(t *testing.T) {
 		})
 		require.True(t, happens(func() bool { return c.acked.Load() >= 40 }))
 		stream.next(t)
-		w.server.stop(t)
+		late := &intent{buyer: c.buyers[2], key: newKey(), pieces: 1}
+		finish := late.slowly(t, c.lamp)
+		require.NoError(t, w.server.cmd.Process.Signal(syscall.SIGTERM))
 		wait()
 		<-stream.ended
+		require.True(t, happens(func() bool {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(w.server.url, "http://"))
+			if err == nil {
+				_ = conn.Close()
+			}
+			return errors.Is(err, syscall.ECONNREFUSED)
+		}), "the server still takes connections")
+		require.Equal(t, http.StatusCreated, finish())
+		c.intents = append(c.intents, late)
+		require.Zero(t, w.server.wait(t))
 
 		// The last request of each customer may not have reached the server.
 		c.intents = acknowledged(c.intents)
