@@ -32,12 +32,12 @@ func message(from *netmail.Address, m domain.Mail) (*gomail.Msg, error) {
 	if err != nil || to.Name != "" || strings.ContainsAny(m.To.Email, "<>\r\n") {
 		return nil, fault.New(fault.Unprocessable, "mail_address_invalid", "the recipient's address is malformed").Wrap(err)
 	}
-	to.Name = domain.Line(m.To.DisplayName)
+	to.Name = headerText(m.To.DisplayName)
 
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(from)
 	msg.ToMailAddress(to)
-	msg.Subject(domain.Line(m.Subject))
+	msg.Subject(headerText(m.Subject))
 	msg.SetDateWithValue(m.CreatedAt.UTC())
 	msg.SetMessageIDWithValue(m.ID + from.Address[strings.LastIndexByte(from.Address, '@'):])
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office replies, please
@@ -45,3 +45,7 @@ func message(from *netmail.Address, m domain.Mail) (*gomail.Msg, error) {
 	msg.AddAlternativeString(gomail.TypeTextHTML, m.HTML)
 	return msg, nil
 }
+
+// headerText is s on one line, and not to be taken for an encoded word (RFC
+// 2047), which could hold anything.
+func headerText(s string) string { return strings.ReplaceAll(domain.Line(s), "=?", "= ?") }

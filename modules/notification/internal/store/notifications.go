@@ -41,6 +41,9 @@ func notifications(rows []notificationRow) []domain.Notification {
 // until the transaction has ended, so numbers appear in their order, and one
 // whose transaction rolls back is given again: there are no gaps.
 func (s *Store) NextSeq(ctx context.Context, userID string) (int64, error) {
+	if err := s.queueTurn(ctx); err != nil {
+		return 0, err
+	}
 	var seq int64
 	err := s.db.Conn(ctx).Raw(`INSERT INTO recipients (user_id, last_seq) VALUES (?, 1)
 		ON CONFLICT (user_id) DO UPDATE SET last_seq = recipients.last_seq + 1 RETURNING last_seq`, userID).Scan(&seq).Error

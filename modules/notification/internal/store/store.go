@@ -16,8 +16,21 @@ type Store struct{ db *db.DB }
 // New returns a store on the module's database.
 func New(d *db.DB) *Store { return &Store{db: d} }
 
+// queueTurn makes transactions that lock several recipients take turns, so that
+// they never wait for each other in a circle: Postgres takes a second to notice
+// that. On SQLite they take turns anyway.
+func (s *Store) queueTurn(ctx context.Context) error {
+	if s.db.Dialect() != "postgres" {
+		return nil
+	}
+	return s.db.Queue(ctx).Exec("SELECT pg_advisory_xact_lock(hashtextextended('notification:recipients', 0))").Error
+}
+
 // KeepContact queues how to address a user, unless newer news is known.
 func (s *Store) KeepContact(ctx context.Context, c domain.Contact) error {
+	if err := s.queueTurn(ctx); err != nil {
+		return err
+	}
 	return s.db.Queue(ctx).Exec(`INSERT INTO recipients (user_id, email, display_name, contact_version) VALUES (?, ?, ?, ?)
 		ON CONFLICT (user_id) DO UPDATE
 		SET email = excluded.email, display_name = excluded.display_name, contact_version = excluded.contact_version
