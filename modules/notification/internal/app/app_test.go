@@ -3,8 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
 const (
-	patience = 20 * time.Second
+	patience = time.Minute
 	tick     = 5 * time.Millisecond
 )
 
@@ -67,8 +67,27 @@ func (p *post) mails() []domain.Mail {
 type world struct {
 	*App
 	post *post
+	log  *log
 	now  func() time.Time
 	skip func(time.Duration)
+}
+
+// log keeps what was logged.
+type log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func each(t *testing.T, fn func(t *testing.T, c db.Config)) {
@@ -87,7 +106,7 @@ func setup(t *testing.T, d *db.DB) *world {
 	require.NoError(t, err)
 	var mu sync.Mutex
 	var ahead time.Duration
-	w := &world{post: &post{}}
+	w := &world{post: &post{}, log: &log{}}
 	w.now = func() time.Time {
 		mu.Lock()
 		defer mu.Unlock()
@@ -99,7 +118,7 @@ func setup(t *testing.T, d *db.DB) *world {
 		ahead += by
 	}
 	w.App = New(Deps{
-		DB: d, Store: store.New(d), Writer: writer, Post: w.post, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: w.now,
+		DB: d, Store: store.New(d), Writer: writer, Post: w.post, Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: w.now,
 		NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
 		Mail:  MailPolicy{RetryMin: time.Minute, RetryMax: time.Hour, GiveUp: 24 * time.Hour},
 	})
@@ -159,6 +178,7 @@ func TestTellConcurrently(t *testing.T) {
 		defer feed.Close()
 
 		var all sync.WaitGroup
+		defer all.Wait()
 		for i := range writers {
 			all.Go(func() {
 				for j := range each {
@@ -254,6 +274,7 @@ func TestFollow(t *testing.T) {
 			require.NoError(t, err)
 			defer f.Close()
 			require.NoError(t, setup(t, d).Tell(t.Context(), confirmed(user)))
+			require.Eventually(t, func() bool { return len(f.wake) == 1 }, patience, tick, "nobody wakes the feed")
 			require.EqualValues(t, 4, next(t, f))
 		})
 		t.Run("Limit", func(t *testing.T) {

@@ -19,8 +19,8 @@ import (
 )
 
 var (
-	errDeferred = fault.New(fault.Exhausted, "mail_deferred", "later")
-	errRefused  = fault.New(fault.Unprocessable, "mail_refused", "never")
+	errDeferred = fault.New(fault.Exhausted, "mail_deferred", "later").Wrap(errors.New("not for ada@example.org"))
+	errRefused  = fault.New(fault.Unprocessable, "mail_refused", "never").Wrap(errors.New("not for ada@example.org"))
 	errDown     = fault.New(fault.Unavailable, "mail_server_unavailable", "down")
 )
 
@@ -38,7 +38,7 @@ func TestSendMails(t *testing.T) {
 			require.NoError(t, w.Tell(t.Context(), confirmed(user)))
 			w.post.answers = []error{errDeferred, errors.New("what?")}
 			step(t, 1)
-			require.Equal(t, []string{"queued after 1 later"}, w.mail(t, user))
+			require.Equal(t, []string{"queued after 1 later: not for ada@example.org"}, w.mail(t, user))
 			step(t, 0)
 			w.skip(time.Minute)
 			step(t, 1)
@@ -57,7 +57,7 @@ func TestSendMails(t *testing.T) {
 			require.NoError(t, w.Tell(t.Context(), confirmed(user)))
 			w.post.answers = []error{errRefused}
 			step(t, 1)
-			require.Equal(t, []string{"failed after 1 never"}, w.mail(t, user))
+			require.Equal(t, []string{"failed after 1 never: not for ada@example.org"}, w.mail(t, user))
 			w.skip(time.Hour)
 			step(t, 0)
 		})
@@ -79,7 +79,7 @@ func TestSendMails(t *testing.T) {
 			w.skip(w.Mail.GiveUp)
 			w.post.answers = []error{errDeferred}
 			step(t, 1)
-			require.Equal(t, []string{"failed after 1 later"}, w.mail(t, user))
+			require.Equal(t, []string{"failed after 1 later: not for ada@example.org"}, w.mail(t, user))
 		})
 		t.Run("AddressUnknown", func(t *testing.T) {
 			user := uuid.NewString()
@@ -115,6 +115,13 @@ func TestSendMails(t *testing.T) {
 			step(t, 1)
 			require.NoError(t, w.settle(t.Context(), lost[0], store.Outcome{State: store.MailFailed, Cause: "too late"}))
 			require.Equal(t, []string{"sent after 2 "}, w.mail(t, user), "the process that lost the claim has no say")
+		})
+		t.Run("LogsNothingPersonal", func(t *testing.T) {
+			require.Contains(t, w.log.String(), "mail sent")
+			require.Contains(t, w.log.String(), "cause=never")
+			require.NotContains(t, w.log.String(), "@")
+			require.NotContains(t, w.log.String(), "Ada")
+			require.NotContains(t, w.log.String(), "7K3M-9QXD")
 		})
 	})
 }

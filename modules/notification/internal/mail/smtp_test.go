@@ -90,6 +90,8 @@ func TestSendHostile(t *testing.T) {
 			require.Equal(t, []string{"ada@example.org"}, got[0].To, "in the envelope")
 			read := smtptest.Read(t, got[0].Data)
 			require.Empty(t, read.Header["Bcc"])
+			require.NotContains(t, read.Subject, "\n")
+			require.NotContains(t, read.To[0].Name, "\n")
 			require.Len(t, read.Header, 8, "%v", read.Header)
 			require.Len(t, read.To, 1)
 			require.Equal(t, "ada@example.org", read.To[0].Address)
@@ -144,6 +146,7 @@ func TestSendSecurely(t *testing.T) {
 			err := s.Send(t.Context(), letter("x"))
 			require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 			require.Empty(t, server.Received())
+			require.Eventually(t, func() bool { return server.Open() == 0 }, time.Minute, time.Millisecond, "the connection stays open")
 		})
 	}
 }

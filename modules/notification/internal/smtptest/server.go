@@ -54,6 +54,7 @@ type Server struct {
 	answers  map[string][]error
 	received []Received
 	sessions int
+	open     int
 }
 
 // Received is a mail that the server has answered with 250, or whose
@@ -84,6 +85,7 @@ func (s *Server) Restart(t testing.TB) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.sessions++
+		s.open++
 		return &session{server: s, conn: c, known: s.o.Username == ""}, nil
 	}))
 	server.Domain, server.AllowInsecureAuth, server.EnableSMTPUTF8 = "localhost", true, true
@@ -103,9 +105,10 @@ func (s *Server) Restart(t testing.TB) {
 // Stop ends all connections and refuses new ones.
 func (s *Server) Stop() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	_ = s.listener.Close() // the server may not know of it yet
-	_ = s.server.Close()
+	listener, server := s.listener, s.server
+	s.mu.Unlock()
+	_ = listener.Close() // the server may not know of it yet
+	_ = server.Close()
 }
 
 // Answer sets what the server says at a step, once each; then it accepts.
@@ -127,6 +130,13 @@ func (s *Server) Sessions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sessions
+}
+
+// Open is how many connections there are.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
 }
 
 // Refuse is an answer with a code, such as 550.
@@ -200,8 +210,14 @@ func (s *session) Data(r io.Reader) (err error) {
 	return nil
 }
 
-func (s *session) Reset()        { s.mail = Received{} }
-func (s *session) Logout() error { return nil }
+func (s *session) Reset() { s.mail = Received{} }
+
+func (s *session) Logout() error {
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	s.server.open--
+	return nil
+}
 
 // certificate is one for this machine that vouches for itself.
 func certificate(t testing.TB) (*tls.Config, *x509.CertPool) {
