@@ -90,7 +90,7 @@ type Notification struct {
 	// CreatedAt When it was made.
 	CreatedAt time.Time `json:"created_at"`
 
-	// ID Never changes; later notifications have greater ids.
+	// ID Never changes.
 	ID openapi_types.UUID `json:"id"`
 
 	// Kind What happened: the user registered; an order was confirmed, rejected, cancelled or shipped; the user was disabled.

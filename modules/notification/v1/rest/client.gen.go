@@ -103,7 +103,7 @@ type Notification struct {
 	// CreatedAt When it was made.
 	CreatedAt time.Time `json:"created_at"`
 
-	// ID Never changes; later notifications have greater ids.
+	// ID Never changes.
 	ID openapi_types.UUID `json:"id"`
 
 	// Kind What happened: the user registered; an order was confirmed, rejected, cancelled or shipped; the user was disabled.
@@ -423,7 +423,7 @@ type ClientInterface interface {
 
 	// ListNotifications List one's own notifications
 	//
-	// Lists notifications, the newest first.
+	// Lists notifications, the newest first, in the reverse of the stream's order.
 	//
 	// Corresponds with GET /api/v1/notifications (the `ListNotifications` operationId).
 	ListNotifications(ctx context.Context, params *ListNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -437,7 +437,7 @@ type ClientInterface interface {
 
 	// StreamNotifications Follow one's own notifications
 	//
-	// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, what came after that notification is sent first; without it, or with an id that is no longer known, the stream starts from now. It ends when the access token runs out or the server stops: connect again with the last id.
+	// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends after the lifetime of an access token, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
 	//
 	// Corresponds with GET /api/v1/notifications/stream (the `StreamNotifications` operationId).
 	StreamNotifications(ctx context.Context, params *StreamNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -514,7 +514,7 @@ func (c *Client) SetNotificationPreferences(ctx context.Context, params *SetNoti
 
 // ListNotifications List one's own notifications
 //
-// Lists notifications, the newest first.
+// Lists notifications, the newest first, in the reverse of the stream's order.
 //
 // Corresponds with GET /api/v1/notifications (the `ListNotifications` operationId).
 func (c *Client) ListNotifications(ctx context.Context, params *ListNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -548,7 +548,7 @@ func (c *Client) MarkAllNotificationsRead(ctx context.Context, params *MarkAllNo
 
 // StreamNotifications Follow one's own notifications
 //
-// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, what came after that notification is sent first; without it, or with an id that is no longer known, the stream starts from now. It ends when the access token runs out or the server stops: connect again with the last id.
+// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends after the lifetime of an access token, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
 //
 // Corresponds with GET /api/v1/notifications/stream (the `StreamNotifications` operationId).
 func (c *Client) StreamNotifications(ctx context.Context, params *StreamNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -988,7 +988,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListNotificationsWithResponse List one's own notifications
 	//
-	// Lists notifications, the newest first.
+	// Lists notifications, the newest first, in the reverse of the stream's order.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1006,7 +1006,7 @@ type ClientWithResponsesInterface interface {
 
 	// StreamNotificationsWithResponse Follow one's own notifications
 	//
-	// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, what came after that notification is sent first; without it, or with an id that is no longer known, the stream starts from now. It ends when the access token runs out or the server stops: connect again with the last id.
+	// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends after the lifetime of an access token, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1898,7 +1898,7 @@ func (c *ClientWithResponses) SetNotificationPreferencesWithResponse(ctx context
 
 // ListNotificationsWithResponse List one's own notifications
 //
-// Lists notifications, the newest first.
+// Lists notifications, the newest first, in the reverse of the stream's order.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -1928,7 +1928,7 @@ func (c *ClientWithResponses) MarkAllNotificationsReadWithResponse(ctx context.C
 
 // StreamNotificationsWithResponse Follow one's own notifications
 //
-// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, what came after that notification is sent first; without it, or with an id that is no longer known, the stream starts from now. It ends when the access token runs out or the server stops: connect again with the last id.
+// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends after the lifetime of an access token, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
 //
 // Returns a wrapper object for the known response body format(s).
 //
