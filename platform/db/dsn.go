@@ -22,13 +22,19 @@ func parseDSN(key, dsn string) (*pgx.ConnConfig, error) {
 		return nil, fault.New(fault.Invalid, "database_dsn",
 			"%s is not a Postgres connection string%s: use postgres://user:password@host:5432/database", key, dsnHint(dsn))
 	}
+	if strings.Contains(cfg.Host, "@") { // it would show in every message about the host
+		return nil, fault.New(fault.Invalid, "database_dsn", `%s is not a Postgres connection string: write an "@" in its user or password as %%40`, key)
+	}
 	return cfg, nil
 }
 
+// dsnHint leaves out what the parser quotes: the part behind an unescaped "@" or
+// ":" may belong to a password.
 func dsnHint(dsn string) string {
 	var bad *url.Error
 	if _, err := url.Parse(dsn); errors.As(err, &bad) {
-		return " (" + strings.ReplaceAll(bad.Err.Error(), dsn, "…") + ")"
+		hint, _, _ := strings.Cut(bad.Err.Error(), `"`)
+		return " (" + strings.TrimSpace(hint) + ")"
 	}
 	return ""
 }

@@ -26,7 +26,7 @@ type statement struct {
 //
 // When everything was queued, there is no BEGIN and no COMMIT: the statements
 // of one pipeline up to its Sync message are one implicit transaction
-// (PostgreSQL documentation, 55.2.4 "Pipelining").
+// (PostgreSQL documentation, "Frontend/Backend Protocol", "Pipelining").
 type pgTx struct {
 	pool    *sql.DB
 	conn    *sql.Conn
