@@ -54,8 +54,11 @@ func TestMigrate(t *testing.T) {
 		for _, s := range status {
 			require.True(t, s.At.IsZero(), s)
 		}
+		require.Equal(t, "schema_older", fault.CodeOf(d.CheckSchema(ctx, itemMigrations)))
 		applied, err := d.Migrate(ctx, itemMigrations)
 		require.NoError(t, err)
+		require.NoError(t, d.CheckSchema(ctx, itemMigrations))
+		require.Equal(t, "schema_older", fault.CodeOf(d.CheckSchema(ctx, grown())))
 		require.Equal(t, []string{"platform 00001_platform.sql", "module 00001_items.sql"}, names(applied))
 		applied, err = d.Migrate(ctx, grown())
 		require.NoError(t, err)
@@ -65,6 +68,7 @@ func TestMigrate(t *testing.T) {
 		require.Empty(t, applied)
 
 		t.Run("SchemaNewer", func(t *testing.T) {
+			require.Equal(t, "schema_newer", fault.CodeOf(d.CheckSchema(ctx, itemMigrations)))
 			for _, use := range []func() ([]db.Applied, error){
 				func() ([]db.Applied, error) { return d.Migrate(ctx, itemMigrations) },
 				func() ([]db.Applied, error) { return d.MigrateDown(ctx, itemMigrations) },
