@@ -114,6 +114,10 @@ func Command(tool *module.Tool) *cobra.Command {
 func play(ctx context.Context, o *options, dataDir string, out *screen) (summary, error) {
 	defer out.end()
 	r, err := prepare(ctx, o, dataDir, out)
+	if ctx.Err() != nil {
+		out.say("interrupted before the first order")
+		return summary{URL: o.url, Seed: o.seed}, nil
+	}
 	if err != nil {
 		return summary{}, err
 	}

@@ -43,7 +43,6 @@ func (r *run) placeAll(ctx context.Context, out *screen) summary {
 		}
 		wg.Go(func() { r.order(work, p, due) })
 	}
-	r.stats.allPlaced()
 	wg.Wait()
 	shown()
 	return r.stats.summary(r.o)

@@ -14,7 +14,7 @@ import (
 type summary struct {
 	URL       string  `json:"url"`
 	Seed      uint64  `json:"seed"`
-	Seconds   float64 `json:"seconds"` // in which orders were placed
+	Seconds   float64 `json:"seconds"` // from the first order to the last acknowledgement
 	Rate      float64 `json:"orders_per_second"`
 	Placed    int64   `json:"placed"`
 	Confirmed int64   `json:"confirmed"` // also those that went on to be shipped or cancelled
@@ -35,7 +35,7 @@ type stats struct {
 	confirmed, rejected, cancelled, shipped, delivered atomic.Int64
 
 	mu       sync.Mutex
-	ended    time.Time // of placing; zero: it goes on
+	last     time.Time // when the last order was acknowledged
 	times    histogram
 	failures map[string]int64
 	errors   int64
@@ -45,16 +45,11 @@ func newStats() *stats { return &stats{failures: map[string]int64{}} }
 
 func (s *stats) begin() { s.began = time.Now() }
 
-func (s *stats) allPlaced() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = time.Now()
-}
-
 func (s *stats) placed(took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.times.add(took)
+	s.last = time.Now()
 }
 
 func (s *stats) failed(err error) {
@@ -87,11 +82,10 @@ func (s *stats) line() string {
 func (s *stats) summary(o *options) summary {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ended := s.ended
-	if ended.IsZero() {
-		ended = time.Now()
+	var seconds float64
+	if s.times.n > 0 {
+		seconds = s.last.Sub(s.began).Seconds()
 	}
-	seconds := ended.Sub(s.began).Seconds()
 	m := summary{
 		URL: o.url, Seed: o.seed, Seconds: tenths(seconds), Placed: s.times.n, Confirmed: s.confirmed.Load(), Rejected: s.rejected.Load(),
 		Cancelled: s.cancelled.Load(), Shipped: s.shipped.Load(), Delivered: s.delivered.Load(), Errors: s.errors,
