@@ -284,3 +284,39 @@ func TestHost_BackgroundFailureStopsTheProcess(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, h.Run(t.Context()), "lost the mail server")
 }
+
+// A token for one module opens no other one.
+func TestHost_TokensAreForTheirAudience(t *testing.T) {
+	t.Parallel()
+	guarded := func(name string) module.Spec {
+		s := spec(name, hello)
+		doc := strings.Replace(string(s.OpenAPI), "security: []", "security: [{bearer: []}]", 1)
+		doc = strings.Replace(doc, "x-permission: public", "x-permission: "+name+":get", 1)
+		for _, code := range []string{"401", "403"} {
+			doc = strings.Replace(doc, "        \"500\":", "        \""+code+"\": {$ref: \"#/components/responses/Problem\"}\n        \"500\":", 1)
+		}
+		s.OpenAPI = []byte(doc + "  securitySchemes: {bearer: {type: http, scheme: bearer}}\n")
+		s.Policy = "p, customer, " + name + ":get, any\n"
+		return s
+	}
+	alpha, beta := guarded("alpha"), guarded("beta")
+	cfg := moduletest.Config(t, dbtest.SQLite(t), alpha, beta)
+	issuer := moduletest.NewIssuer(t, cfg, "alpha")
+	wire := alpha.Wire
+	alpha.Wire = func(e *module.Env) (module.Parts, error) {
+		p, err := wire(e)
+		p.Keys = issuer
+		return p, err
+	}
+	h := moduletest.Start(t, cfg, alpha, beta)
+	token := issuer.Token(t, "u1", "customer")
+	for name, want := range map[string]int{"alpha": http.StatusOK, "beta": http.StatusUnauthorized} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.URL()+"/api/v1/"+name, nil)
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		_ = resp.Body.Close()
+		require.Equal(t, want, resp.StatusCode, name)
+	}
+}

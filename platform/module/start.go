@@ -123,8 +123,10 @@ func (h *Host) mount() error {
 		return errors.New("no module issues tokens: one must set Parts.Keys")
 	}
 	h.api = rest.New(rest.Options{
-		Verifier: auth.NewVerifier(h.keys, h.cfg.Auth.Issuer, h.specs[0].Name, h.o.Now),
-		Policy:   h.policy, Log: h.o.Log, MaxBody: h.cfg.HTTP.MaxBody, RequestTimeout: h.cfg.HTTP.RequestTimeout,
+		Verifier: func(audience string) *auth.Verifier {
+			return auth.NewVerifier(h.keys, h.cfg.Auth.Issuer, audience, h.o.Now)
+		},
+		Policy: h.policy, Log: h.o.Log, MaxBody: h.cfg.HTTP.MaxBody, RequestTimeout: h.cfg.HTTP.RequestTimeout,
 		Now: h.o.Now, Version: h.o.Version, Ready: h.ready, Exact: h.o.Exact,
 	})
 	for _, r := range h.running {
@@ -132,7 +134,7 @@ func (h *Host) mount() error {
 			continue
 		}
 		if err := h.api.Module(r.spec.Name, r.spec.OpenAPI, r.db, r.parts.REST); err != nil {
-			return fmt.Errorf("serve the REST API of module %s: %w", r.spec.Name, err)
+			return err
 		}
 	}
 	return nil

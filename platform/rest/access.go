@@ -19,7 +19,7 @@ func (m *mounted) authorise(ctx context.Context, c *gin.Context, op *operation) 
 	if err != nil {
 		return ctx, err
 	}
-	p, err := m.api.o.Verifier.Verify(ctx, token)
+	p, err := m.verifier.Verify(ctx, token)
 	if err != nil {
 		return ctx, err
 	}

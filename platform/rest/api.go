@@ -38,7 +38,7 @@ const (
 
 // Options configure an API. Verifier, Policy and Log are required.
 type Options struct {
-	Verifier       *auth.Verifier
+	Verifier       func(module string) *auth.Verifier // accepts the tokens meant for the module (aud)
 	Policy         *auth.Policy
 	Log            *slog.Logger
 	MaxBody        int64         // bytes of a request body; 0 means 1 MiB

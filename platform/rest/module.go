@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"cleave/platform/auth"
 	"cleave/platform/db"
 )
 
@@ -17,8 +18,9 @@ const handlersPerRoute = 3
 
 // mounted is a module's part of the API.
 type mounted struct {
-	api *API
-	db  *db.DB
+	api      *API
+	db       *db.DB
+	verifier *auth.Verifier
 	// By method, then by gin's route pattern: what FullPath gives at request time.
 	operations map[string]map[string]*operation
 }
@@ -33,7 +35,7 @@ func (a *API) Module(name string, openapi []byte, d *db.DB, register func(gin.IR
 		return fmt.Errorf("module %s: %w", name, err)
 	}
 	operations, errs := compile(doc, a.o.Policy)
-	m := &mounted{api: a, db: d, operations: map[string]map[string]*operation{}}
+	m := &mounted{api: a, db: d, verifier: a.o.Verifier(name), operations: map[string]map[string]*operation{}}
 	for _, op := range operations {
 		if m.operations[op.method] == nil {
 			m.operations[op.method] = map[string]*operation{}

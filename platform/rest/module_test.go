@@ -57,7 +57,7 @@ func TestModule_RefusesWhatDoesNotMatch(t *testing.T) {
 			t.Parallel()
 			policy, err := auth.NewPolicy(map[string]string{"notes": notesPolicy})
 			require.NoError(t, err)
-			api := New(Options{Policy: policy, Log: slog.New(slog.DiscardHandler)})
+			api := New(Options{Verifier: noVerifier, Policy: policy, Log: slog.New(slog.DiscardHandler)})
 			doc := string(notesDocument)
 			if tt.edit != nil {
 				doc = tt.edit(doc)
@@ -80,7 +80,7 @@ func TestModule_ListsEveryFault(t *testing.T) {
 	t.Parallel()
 	policy, err := auth.NewPolicy(nil)
 	require.NoError(t, err)
-	api := New(Options{Policy: policy, Log: slog.New(slog.DiscardHandler)})
+	api := New(Options{Verifier: noVerifier, Policy: policy, Log: slog.New(slog.DiscardHandler)})
 	err = api.Module("notes", notesDocument, nil, func(gin.IRouter) {})
 	require.ErrorContains(t, err, "the REST API of module notes:")
 	require.Equal(t, 6, strings.Count(err.Error(), "no policy grants"))
