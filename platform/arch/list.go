@@ -1,0 +1,107 @@
+package arch
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/tools/go/packages"
+)
+
+// listed is what the go command knows of a package. Names of files and folders
+// are relative to the root of the module, with slashes, when it is one of its
+// own, else absolute.
+type listed struct {
+	path, name string
+	dir        string
+	files      []string          // that are compiled
+	ignored    []string          // Go files that a build constraint excludes
+	tests      []string          // test files
+	imports    map[string]string // from the path in an import declaration to the package's path
+	own        bool              // belongs to the module that is checked
+}
+
+// listing is the packages of a Go module and all that they import.
+type listing struct {
+	module   string // its path
+	packages map[string]*listed
+	sorted   []*listed // each after all that it imports, unless there is a cycle
+}
+
+// list asks the go command for the packages of the Go module at root, without
+// compiling anything and as they are built: without cgo.
+func list(ctx context.Context, root string) (*listing, error) {
+	cfg := &packages.Config{
+		Context: ctx, Dir: root, Env: append(os.Environ(), "CGO_ENABLED=0"),
+		Mode: packages.NeedName | packages.NeedFiles | packages.NeedImports | packages.NeedDeps | packages.NeedModule,
+	}
+	roots, err := packages.Load(cfg, "./...")
+	if err != nil {
+		return nil, fmt.Errorf("list the packages below %s: %w", root, err)
+	}
+	l := &listing{packages: map[string]*listed{}}
+	for _, p := range roots {
+		if p.Module != nil && p.Module.Main {
+			l.module = p.Module.Path
+		}
+	}
+	if l.module == "" {
+		return nil, fmt.Errorf("list the packages below %s: there is no Go module with packages", root)
+	}
+	packages.Visit(roots, nil, func(p *packages.Package) { l.add(root, p) })
+	return l, nil
+}
+
+func (l *listing) add(root string, p *packages.Package) {
+	if len(p.GoFiles) == 0 && len(p.IgnoredFiles) == 0 {
+		return
+	}
+	e := &listed{
+		path: p.PkgPath, name: p.Name, files: p.GoFiles, imports: map[string]string{},
+		own: p.PkgPath == l.module || strings.HasPrefix(p.PkgPath, l.module+"/"),
+	}
+	for as, q := range p.Imports {
+		e.imports[as] = q.PkgPath
+	}
+	e.dir = filepath.Dir(slices.Concat(p.GoFiles, p.IgnoredFiles)[0])
+	if e.own {
+		e.addUncompiled()
+		e.relativeTo(root)
+	}
+	l.packages[e.path] = e
+	l.sorted = append(l.sorted, e)
+}
+
+// addUncompiled finds the Go files that the go command passes over: tests, and
+// those for other systems or tags.
+func (e *listed) addUncompiled() {
+	all, _ := filepath.Glob(filepath.Join(e.dir, "*.go")) // fails only on a malformed pattern
+	for _, f := range all {
+		base := filepath.Base(f)
+		switch {
+		case slices.Contains(e.files, f) || base[0] == '_' || base[0] == '.':
+		case strings.HasSuffix(base, "_test.go"):
+			e.tests = append(e.tests, f)
+		default:
+			e.ignored = append(e.ignored, f)
+		}
+	}
+}
+
+func (e *listed) relativeTo(root string) {
+	rel := func(file string) string {
+		if r, err := filepath.Rel(root, file); err == nil {
+			return filepath.ToSlash(r)
+		}
+		return file
+	}
+	e.dir = rel(e.dir)
+	for _, files := range [][]string{e.files, e.ignored, e.tests} {
+		for i := range files {
+			files[i] = rel(files[i])
+		}
+	}
+}
