@@ -27,16 +27,20 @@ test: ## Run all tests, on SQLite and Postgres
 test-race: ## Run the platform's tests with the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./platform/...
 
-lint: ## Check code and contracts: vet, staticcheck, gofumpt, go mod tidy, buf, Spectral
+lint: ## Check code, boundaries, contracts and reference documents
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 	@unformatted=$$($(TOOL) gofumpt -l $(SOURCES)) && if [ -n "$$unformatted" ]; then \
 		echo "not formatted by gofumpt:"; echo "$$unformatted"; exit 1; fi
 	$(GO) mod tidy -diff
+	$(GO) tool cleave lint
+	$(GO) tool cleave contract
+	$(GO) tool cleave docs --check
 	tools/lint-api.sh
 
-generate: ## Generate code anew from the contracts
+generate: ## Generate code anew from the contracts, and the reference documents from the code
 	tools/generate.sh
+	$(GO) tool cleave docs
 
 generated: ## Check that generated code is current
 	@before=$$(git status --porcelain; git diff) && tools/generate.sh && after=$$(git status --porcelain; git diff) && \
