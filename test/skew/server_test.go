@@ -102,7 +102,9 @@ func TestNewClient(t *testing.T) {
 				fill(in.ProtoReflect())
 				require.NoError(t, edge.Invoke(t.Context(), fullMethod(m), in, out))
 
+				old.mu.Lock()
 				seen := old.requests[fullMethod(m)]
+				old.mu.Unlock()
 				require.NotNil(t, seen)
 				// What the server knows, it has read as the client meant it.
 				require.Empty(t, differences(string(m.Input().FullName()), seen, in.ProtoReflect()))
