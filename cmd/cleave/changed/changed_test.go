@@ -25,7 +25,7 @@ var modules = []module.Description{
 
 func TestSelect(t *testing.T) {
 	t.Parallel()
-	whole := []string{"./cmd/app/...", "./test/journey/...", "./test/skew/..."}
+	whole := []string{"./cmd/app/...", "./test/isolation/...", "./test/journey/...", "./test/skew/..."}
 	of := func(names ...string) []string {
 		packages := []string{whole[0]}
 		for _, n := range names {

@@ -21,11 +21,11 @@ type Plan struct {
 const everything = "./..."
 
 // wholes are the packages that run all modules together.
-var wholes = []string{"./cmd/app/...", "./test/journey/...", "./test/skew/..."}
+var wholes = []string{"./cmd/app/...", "./test/isolation/...", "./test/journey/...", "./test/skew/..."}
 
 // tested are the folders outside modules whose packages test all that can be
 // broken there.
-var tested = []string{"cmd/app", "cmd/cleave", "test/journey", "test/skew", "test/bench", "platform/arch"}
+var tested = []string{"cmd/app", "cmd/cleave", "test/isolation", "test/journey", "test/skew", "test/bench", "platform/arch"}
 
 // Select maps changed files, relative to the root of the tree, to what to
 // test. A module that is not among modules depends on nothing.
