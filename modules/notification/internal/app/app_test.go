@@ -223,6 +223,42 @@ func TestTellConcurrently(t *testing.T) {
 	})
 }
 
+func TestTellWhileMuting(t *testing.T) {
+	each(t, func(t *testing.T, c db.Config) {
+		w := setup(t, open(t, c))
+		user := uuid.NewString()
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() {
+				for range 4 {
+					if err := w.Tell(context.Background(), confirmed(user)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Go(func() {
+			mute := []domain.Preference{{Route: domain.Route{Kind: domain.Confirmed, Channel: domain.InApp}}}
+			for version := range int64(16) {
+				list := mute[:(version+1)%2] // muted, not muted, and so on
+				if _, err := w.SetPreferences(context.Background(), user, version, list); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		all.Wait()
+		require.NoError(t, w.Tell(t.Context(), confirmed(user)))
+		list, _, err := w.List(t.Context(), user, store.Filter{Limit: 1000})
+		require.NoError(t, err)
+		for i, n := range list {
+			require.EqualValues(t, len(list)-i, n.Seq, "what was muted leaves no gap")
+		}
+		last, err := w.Store.LastSeqs(t.Context(), []string{user})
+		require.NoError(t, err)
+		require.EqualValues(t, len(list), last[user])
+	})
+}
+
 func TestFollow(t *testing.T) {
 	each(t, func(t *testing.T, c db.Config) {
 		d := open(t, c)

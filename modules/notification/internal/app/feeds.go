@@ -42,9 +42,18 @@ func (s *feeds) remove(f *Feed) {
 	}
 }
 
-// wake makes the user's feeds look for what they have not given, up to seq. It
-// waits for none of them.
-func (s *feeds) wake(userID string, seq int64) {
+// wake makes the user's feeds look for what they have not given. It waits for
+// none of them.
+func (s *feeds) wake(userID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.byUser[userID] {
+		nudge(f.wake)
+	}
+}
+
+// wakeBehind is wake for the feeds that have not come as far as the number.
+func (s *feeds) wakeBehind(userID string, seq int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for f := range s.byUser[userID] {

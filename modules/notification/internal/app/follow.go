@@ -93,7 +93,7 @@ func (a *App) WatchFeeds(ctx context.Context) error {
 				return err
 			}
 			for user, seq := range last {
-				a.feeds.wake(user, seq)
+				a.feeds.wakeBehind(user, seq)
 			}
 		}
 		return nil

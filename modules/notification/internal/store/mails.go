@@ -30,11 +30,13 @@ type QueuedMail struct {
 	CreatedAt time.Time
 }
 
-// InsertMail queues a mail that is due at once.
+// InsertMail queues a mail that is due at once, unless the user has muted its
+// kind.
 func (s *Store) InsertMail(ctx context.Context, id string, n domain.News, now time.Time) error {
 	at := db.Micros(now)
 	return s.db.Queue(ctx).Exec(`INSERT INTO mails (id, user_id, kind, number, reason, tracking, due_at, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, id, n.UserID, n.Kind, n.Number, n.Reason, n.Tracking, at, at).Error
+		SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM mutes WHERE user_id = ? AND kind = ? AND channel = ?)`,
+		id, n.UserID, n.Kind, n.Number, n.Reason, n.Tracking, at, at, n.UserID, n.Kind, domain.Email).Error
 }
 
 // dueMails selects the mails to send now: those whose address is known. The

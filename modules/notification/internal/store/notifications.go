@@ -37,27 +37,29 @@ func notifications(rows []notificationRow) []domain.Notification {
 	return list
 }
 
-// NextSeq takes the user's next number. Nobody else gets one for this user
-// until the transaction has ended, so numbers appear in their order, and one
-// whose transaction rolls back is given again: there are no gaps.
-func (s *Store) NextSeq(ctx context.Context, userID string) (int64, error) {
-	if err := s.queueTurn(ctx); err != nil {
-		return 0, err
-	}
-	var seq int64
-	err := s.db.Conn(ctx).Raw(`INSERT INTO recipients (user_id, last_seq) VALUES (?, 1)
-		ON CONFLICT (user_id) DO UPDATE SET last_seq = recipients.last_seq + 1 RETURNING last_seq`, userID).Scan(&seq).Error
-	return seq, err
-}
-
-// InsertNotification queues a notification.
+// InsertNotification queues a notification with the user's next number, unless
+// the user has muted its kind. Transactions that number take turns, so numbers
+// appear in their order; one whose transaction rolls back is given again: there
+// are no gaps.
 func (s *Store) InsertNotification(ctx context.Context, n domain.Notification) error {
+	if err := s.queueTurn(ctx); err != nil {
+		return err
+	}
 	var order any
 	if n.OrderID != "" {
 		order = n.OrderID
 	}
-	return s.db.Queue(ctx).Exec("INSERT INTO notifications (id, user_id, seq, kind, title, body, order_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		n.ID, n.UserID, n.Seq, n.Kind, n.Title, n.Body, order, db.Micros(n.CreatedAt)).Error
+	q := s.db.Queue(ctx)
+	if err := q.Exec("INSERT INTO recipients (user_id) VALUES (?) ON CONFLICT (user_id) DO NOTHING", n.UserID).Error; err != nil {
+		return err
+	}
+	if err := q.Exec(`INSERT INTO notifications (id, user_id, seq, kind, title, body, order_id, created_at)
+		SELECT ?, r.user_id, r.last_seq + 1, ?, ?, ?, ?, ? FROM recipients r WHERE r.user_id = ?
+		AND NOT EXISTS (SELECT 1 FROM mutes m WHERE m.user_id = r.user_id AND m.kind = ? AND m.channel = ?)`,
+		n.ID, n.Kind, n.Title, n.Body, order, db.Micros(n.CreatedAt), n.UserID, n.Kind, domain.InApp).Error; err != nil {
+		return err
+	}
+	return q.Exec("UPDATE recipients SET last_seq = last_seq + 1 WHERE user_id = ? AND EXISTS (SELECT 1 FROM notifications WHERE id = ?)", n.UserID, n.ID).Error
 }
 
 // Filter selects from a user's notifications.

@@ -16,9 +16,9 @@ type Store struct{ db *db.DB }
 // New returns a store on the module's database.
 func New(d *db.DB) *Store { return &Store{db: d} }
 
-// queueTurn makes transactions that lock several recipients take turns, so that
-// they never wait for each other in a circle: Postgres takes a second to notice
-// that. On SQLite they take turns anyway.
+// queueTurn makes the transactions that write to recipients take turns: what a
+// transaction reads there after its turn has come is final, and none waits for
+// another in a circle. On SQLite they take turns anyway.
 func (s *Store) queueTurn(ctx context.Context) error {
 	if s.db.Dialect() != "postgres" {
 		return nil
@@ -36,17 +36,6 @@ func (s *Store) KeepContact(ctx context.Context, c domain.Contact) error {
 		SET email = excluded.email, display_name = excluded.display_name, contact_version = excluded.contact_version
 		WHERE recipients.contact_version < excluded.contact_version`,
 		c.UserID, c.Email, c.DisplayName, c.Version).Error
-}
-
-// Muted reads the channels over which a user does not want a kind of news.
-func (s *Store) Muted(ctx context.Context, userID string, k domain.Kind) (map[domain.Channel]bool, error) {
-	var channels []domain.Channel
-	err := s.db.Conn(ctx).Raw("SELECT channel FROM mutes WHERE user_id = ? AND kind = ?", userID, k).Scan(&channels).Error
-	muted := make(map[domain.Channel]bool, len(channels))
-	for _, c := range channels {
-		muted[c] = true
-	}
-	return muted, err
 }
 
 // Preferences reads a user's preferences, in one statement, so that they belong
