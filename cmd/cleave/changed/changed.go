@@ -27,9 +27,9 @@ func Command() *cobra.Command {
 		Use:   "test --since REV [-- GO TEST FLAGS]",
 		Short: "Run the tests that the changes since a revision can break",
 		Long: `Run the tests of the modules that have changed since REV, committed or not, and of those that depend on them: directly or
-through others, by a call (Uses) or by an event. The journey, the version skew and the isolation of the
-databases are tested with every module. A change of
-the platform, of go.mod or of anything that is not known runs everything; a change of documents runs nothing.`,
+through others, by a call (Uses) or by an event. The journey, the version skew and the isolation of the databases are
+tested with every module. A change of the platform, of go.mod or of anything that is not known runs everything; a change of
+documents runs nothing.`,
 		Example: "  go tool cleave test --since main\n  go tool cleave test --since HEAD~1 --list",
 		RunE: func(c *cobra.Command, flags []string) error {
 			ctx := c.Context()
