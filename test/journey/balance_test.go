@@ -63,37 +63,36 @@ func accountOf(c userrest.Credit) account {
 }
 
 // summed is the account that a ledger adds up to. A reservation must be opened
-// once and closed at most once.
+// once and closed at most once, by the same amount. Which of two entries of the
+// same moment comes first does not matter.
 func summed(t testing.TB, entries []userrest.LedgerEntry) (a account) {
 	t.Helper()
-	open := map[string]int64{}
-	for i := len(entries) - 1; i >= 0; i-- { // the oldest first
-		e := entries[i]
-		n, key := e.Amount.MinorUnits, ""
-		require.Positive(t, n)
-		if e.ReservationKey != nil {
-			key = *e.ReservationKey
-		}
+	opened, closed := map[string]int64{}, map[string]int64{}
+	move := func(into map[string]int64, e userrest.LedgerEntry) int64 {
+		require.NotNil(t, e.ReservationKey)
+		require.NotContains(t, into, *e.ReservationKey, "a second %s: %v", e.Kind, entries)
+		into[*e.ReservationKey] = e.Amount.MinorUnits
+		return e.Amount.MinorUnits
+	}
+	for _, e := range entries {
+		require.Positive(t, e.Amount.MinorUnits)
 		switch e.Kind {
 		case userrest.LedgerEntryKindGrant:
-			a.granted += n
-			a.available += n
-			continue
+			a.granted += e.Amount.MinorUnits
 		case userrest.LedgerEntryKindReserve:
-			require.NotContains(t, open, key, "reserved twice")
-			open[key] = n
-			a.available -= n
-			a.reserved += n
-			continue
+			a.reserved += move(opened, e)
 		case userrest.LedgerEntryKindCapture:
+			n := move(closed, e)
+			a.reserved -= n
 			a.captured += n
 		case userrest.LedgerEntryKindRelease:
-			a.available += n
+			a.reserved -= move(closed, e)
 		}
-		require.Equal(t, n, open[key], "%s of a reservation that is not open", e.Kind)
-		open[key] = 0
-		a.reserved -= n
 	}
+	for key, n := range closed {
+		require.Equal(t, opened[key], n, "a reservation is closed that was not opened so: %s", key)
+	}
+	a.available = a.granted - a.reserved - a.captured
 	return a
 }
 
