@@ -326,3 +326,23 @@ func TestDelivery_TwoReplicas(t *testing.T) {
 	}
 	require.Len(t, w.effects(t), events)
 }
+
+// While the subscriber's database refuses, the event stays in the outbox.
+func TestDelivery_OutboxKeepsWhatWasNotReceived(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, c db.Config) {
+		w := setup(t, c)
+		w.subscribe(t, w.record("mail", nil))
+		rename := func(from, to string) {
+			require.NoError(t, w.to.Tx(t.Context(), func(ctx context.Context) error {
+				return w.to.Conn(ctx).Exec("ALTER TABLE " + from + " RENAME TO " + to).Error
+			}))
+		}
+		rename("inbox", "gone")
+		run(t, w.bus)
+		w.say(t, "k", "patient")
+		require.Never(t, func() bool { return count(t, w.from, "SELECT count(*) FROM outbox") != 1 }, 150*time.Millisecond, 10*time.Millisecond)
+		rename("gone", "inbox")
+		require.Equal(t, "patient", w.eventually(t, 1)[0].Said)
+	})
+}

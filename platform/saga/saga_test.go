@@ -275,12 +275,14 @@ func TestSaga_ResumesAfterCrash(t *testing.T) {
 func TestSaga_StopHandsOver(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, c db.Config) {
+		const lease = time.Hour // so that only the hand-over can make it run again
 		entered, release := make(chan struct{}, 8), make(chan struct{})
 		w := setup(t, c, map[string]func() error{"do pay": func() error {
 			entered <- struct{}{}
 			<-release
 			return context.Canceled
 		}})
+		w.register(lease, 0)
 		stop := w.run(t)
 		w.start(t, "t1")
 		<-entered
@@ -289,7 +291,7 @@ func TestSaga_StopHandsOver(t *testing.T) {
 		w.mu.Lock()
 		w.fail = nil
 		w.mu.Unlock()
-		w.register(10*time.Second, 0)
+		w.register(lease, 0)
 		w.run(t)
 		state, _ := w.ends(t, "t1")
 		require.Equal(t, saga.Completed, state)
