@@ -10,10 +10,10 @@ BUILD     = $(GO) build -trimpath -tags nomsgpack -ldflags "-s -w -X main.versio
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-race lint generate generated bench bench-short journey verify
+.PHONY: help run build test test-changed test-race lint generate generated bench bench-short journey verify
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Serve everything on SQLite in ./data
 	$(GO) run ./cmd/app serve
@@ -23,6 +23,9 @@ build: ## Build the static binary bin/app
 
 test: ## Run all tests, on SQLite and Postgres
 	$(GO) test ./...
+
+test-changed: ## Run the tests of what changed since main, and of what depends on it
+	$(GO) tool cleave test --since main
 
 test-race: ## Run the platform's tests with the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./platform/...

@@ -20,7 +20,7 @@ import (
 )
 
 // connectTimeout bounds Open and each step of Setup that opens a connection.
-const connectTimeout = 5 * time.Second
+const connectTimeout = 3 * time.Second
 
 // DB is one module's database. It is safe for concurrent use.
 type DB struct {

@@ -600,7 +600,7 @@ export interface components {
         };
     };
     responses: {
-        /** @description The request is malformed, or a parameter or a field of the body is not as described here. Nothing was changed. */
+        /** @description The request is malformed, or a parameter, a name or a type in the body is not as described here. Nothing was changed. */
         BadRequest: {
             headers: {
                 [name: string]: unknown;

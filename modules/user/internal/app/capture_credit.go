@@ -31,13 +31,13 @@ func (a *App) CaptureCredit(ctx context.Context, key string) error {
 // Otherwise it returns the reservation: final, or without a state when the key was never used. One that was reserved between
 // the two statements is returned as Reserved, which the caller must take for not there yet.
 func (a *App) settle(ctx context.Context, key string, to domain.ReservationState, kind domain.EntryKind) (domain.Reservation, bool, error) {
-	now := a.now()
-	r, mine, err := a.Store.Settle(ctx, key, to, now)
+	r, mine, err := a.Store.Settle(ctx, key, to, a.now())
 	if err != nil {
 		return r, false, err
 	}
 	if mine {
-		return r, true, a.move(ctx, kind, r, now)
+		// The time is taken now: before, the reserve might still have been under way, and the ledger shows it later.
+		return r, true, a.move(ctx, kind, r, a.now())
 	}
 	r, _, err = a.Store.Reservation(ctx, key)
 	return r, false, err

@@ -1,7 +1,7 @@
 -- +goose Up
 
 -- One row per user, made by whatever comes first: the user's registration, news for the user, or the user's preferences.
--- email is empty until the address is known. last_seq numbers the user's notifications; its row lock makes them commit in order.
+-- email is empty until the address is known. last_seq is the number of the user's newest notification.
 CREATE TABLE recipients (
     user_id             uuid   NOT NULL,
     email               text   NOT NULL DEFAULT '',
