@@ -46,7 +46,7 @@ func TestOpenWithWrongSettings(t *testing.T) {
 		"RefusedPort":       {db.Config{DSN: change(refused), RoleSecret: password}, fault.Unavailable, "database_unreachable", []string{"127.0.0.1:1", "refused", "db.dsn"}},
 		"RefusedAdminPort":  {db.Config{AdminDSN: change(refused)}, fault.Unavailable, "database_unreachable", []string{"127.0.0.1:1", "db.admin_dsn"}},
 		"UnknownHost":       {db.Config{DSN: change(unknownHost), RoleSecret: password}, fault.Unavailable, "database_unreachable", []string{"no-such-host.invalid", "db.dsn"}},
-		"SilentServer":      {db.Config{DSN: change(func(u *url.URL) { u.Host = silent.Addr().String() }), RoleSecret: password}, fault.Unavailable, "database_unreachable", []string{silent.Addr().String(), "5s", "db.dsn"}},
+		"SilentServer":      {db.Config{DSN: change(func(u *url.URL) { u.Host = silent.Addr().String() }), RoleSecret: password}, fault.Unavailable, "database_unreachable", []string{silent.Addr().String(), "3s", "db.dsn"}},
 		"WrongPassword":     {db.Config{AdminDSN: change(func(*url.URL) {})}, fault.Invalid, "database_login", []string{`role "postgres"`, "db.admin_dsn"}},
 		"WrongSecret":       {db.Config{DSN: good.DSN, RoleSecret: password}, fault.Invalid, "database_login", []string{"_order", "db.role_secret"}},
 		"WrongModuleDSN":    {db.Config{Modules: map[string]string{"order": change(func(*url.URL) {})}}, fault.Invalid, "database_login", []string{"db.modules.order"}},
