@@ -64,8 +64,9 @@ func readableSpec(p *pass) {
 	}
 }
 
+// uses reports whether Uses names a module, or may.
 func (m *Module) uses(to string) bool {
-	return slices.ContainsFunc(m.Uses, func(e Edge) bool { return e.To == to })
+	return m.unknown["Uses"] || slices.ContainsFunc(m.Uses, func(e Edge) bool { return e.To == to })
 }
 
 func undeclaredEdge(p *pass) {

@@ -95,7 +95,7 @@ func undeclaredEvent(p *pass) {
 		declared[e.Message] = true
 	}
 	p.eachPublish(func(c *call, module, message string) {
-		if module == p.module.Name && !declared[message] {
+		if module == p.module.Name && !declared[message] && !p.module.unknown["Publishes"] {
 			p.at(c.expr.Pos(), nil, "module %s publishes %s, but its Publishes does not name it", module, message)
 		}
 	})
@@ -192,7 +192,11 @@ func (p *pass) handled(info *types.Info, id *ast.Ident) (module, message string,
 	return p.world.messageOf(inst.TypeArgs.At(0))
 }
 
+// subscribes reports whether Subscribes names an event, or may.
 func (m *Module) subscribes(module, message string) bool {
+	if m.unknown["Subscribes"] {
+		return true
+	}
 	for _, e := range m.Subscribes {
 		if e.Module == module && e.Message == message {
 			return true

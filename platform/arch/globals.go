@@ -23,7 +23,7 @@ func globalState(p *pass) {
 		for _, spec := range valueSpecs(f.AST, token.VAR) {
 			for _, name := range spec.Names {
 				obj := p.pkg.Info.Defs[name]
-				if obj == nil {
+				if obj == nil || name.Name == "_" {
 					continue
 				}
 				if at, ok := writes[obj]; ok {

@@ -26,7 +26,8 @@ type Module struct {
 	Tables     map[string]bool   // also views and sequences, as its migrations create them
 	Migrations []Migration
 
-	unreadable []unreadable // what of the Spec tools cannot read
+	unreadable []unreadable    // what of the Spec tools cannot read
+	unknown    map[string]bool // fields with elements that they cannot read
 }
 
 // Edge is an element of Uses.
@@ -69,7 +70,7 @@ func readModules(files fs.FS, goModule string) ([]*Module, error) {
 		if !d.IsDir() {
 			continue
 		}
-		r := &specReader{files: files, goModule: goModule, fset: token.NewFileSet(), module: &Module{Name: d.Name(), Events: map[string]string{}}}
+		r := &specReader{files: files, goModule: goModule, fset: token.NewFileSet(), module: &Module{Name: d.Name(), Events: map[string]string{}, unknown: map[string]bool{}}}
 		if err := r.read(); err != nil {
 			return nil, fmt.Errorf("read module %s: %w", d.Name(), err)
 		}
@@ -207,6 +208,7 @@ func (r *specReader) readSpec(f *ast.File, lit *ast.CompositeLit) {
 				if to, ok := r.text(el); ok {
 					r.module.Uses = append(r.module.Uses, Edge{To: to, Pos: r.pos(el)})
 				} else {
+					r.module.unknown["Uses"] = true
 					r.cannot(r.pos(el), "an element of Uses must be a string constant")
 				}
 			}
@@ -227,6 +229,7 @@ func (r *specReader) elements(e ast.Expr, field string) []ast.Expr {
 			return nil
 		}
 	}
+	r.module.unknown[field] = true
 	r.cannot(r.pos(e), "%s must be a literal list", field)
 	return nil
 }
@@ -266,6 +269,7 @@ func (r *specReader) events(f *ast.File, e ast.Expr, field string) []EventRef {
 	for _, el := range r.elements(e, field) {
 		ref, ok := r.event(f, el)
 		if !ok {
+			r.module.unknown[field] = true
 			r.cannot(r.pos(el), "an element of %s must be a variable of a v1 package, such as %sv1.Created", field, r.module.Name)
 			continue
 		}

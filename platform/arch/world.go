@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"go/types"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,6 +30,7 @@ type World struct {
 	files   fs.FS // below Root
 	listing *listing
 	known   map[string]*types.Package // of dependencies
+	jobs    map[string]*job           // what was type-checked, by package
 }
 
 // Package is a package of the Go module. Those of business modules have types.
@@ -76,7 +78,7 @@ func Open(ctx context.Context, o Options) (*World, error) {
 	}
 	w := &World{Root: root, Path: l.module, Fset: token.NewFileSet(), files: os.DirFS(root), listing: l}
 	w.known = loadDependencies(w.Fset, l, o.Cache)
-	return w, w.build()
+	return w, w.build(nil)
 }
 
 // findRoot is the folder of the go.mod that rules dir.
@@ -95,27 +97,32 @@ func findRoot(dir string) (string, error) {
 	}
 }
 
-// build parses and type-checks the module's own packages and reads the Specs
-// and tables of its business modules.
-func (w *World) build() error {
+// build parses and type-checks the module's own packages, but those that are
+// done, and reads the Specs and tables of its business modules.
+func (w *World) build(done map[string]*job) error {
+	known := maps.Clone(w.known)
+	w.jobs = maps.Clone(done)
+	if w.jobs == nil {
+		w.jobs = map[string]*job{}
+	}
+	for path, j := range done {
+		known[path] = j.types
+	}
 	var jobs []*job
 	for _, p := range w.listing.sorted {
-		if p.own && isTyped(p.path, w.Path) {
+		if p.own && isTyped(p.path, w.Path) && w.jobs[p.path] == nil {
 			jobs = append(jobs, w.job(p))
+			w.jobs[p.path] = jobs[len(jobs)-1]
 		}
 	}
-	checkTypes(w.Fset, jobs, w.known)
-	byPath := make(map[string]*job, len(jobs))
-	for _, j := range jobs {
-		byPath[j.pkg.path] = j
-	}
+	checkTypes(w.Fset, jobs, known)
 	var variants []*Package
 	for _, p := range w.listing.sorted {
 		if !p.own {
 			continue
 		}
 		pkg := w.newPackage(p)
-		if j := byPath[p.path]; j != nil && j.full {
+		if j := w.jobs[p.path]; j != nil && j.full {
 			w.Problems = append(w.Problems, j.errs...)
 			pkg.Types, pkg.Info = j.types, j.info
 			pkg.Files = w.wrap(j.files, false)
@@ -131,7 +138,7 @@ func (w *World) build() error {
 		pkg.Files = append(pkg.Files, w.importsOnly(p.tests, true)...)
 		w.Packages = append(w.Packages, pkg)
 		for _, file := range p.ignored {
-			variants = append(variants, w.variant(p, file, byPath))
+			variants = append(variants, w.variant(p, file))
 		}
 	}
 	w.Packages = append(w.Packages, variants...)
@@ -171,18 +178,18 @@ func place(dir string) (module, layer string) {
 }
 
 // variant is a package as it is with one of the files that are left out.
-func (w *World) variant(p *listed, file string, jobs map[string]*job) *Package {
+func (w *World) variant(p *listed, file string) *Package {
 	pkg := w.newPackage(p)
 	pkg.Variant = true
-	if j := jobs[p.path]; j == nil || !j.full {
+	if j := w.jobs[p.path]; j == nil || !j.full {
 		pkg.Files = w.importsOnly([]string{file}, false)
 		return pkg
 	}
 	with := *p
 	with.files = append(slices.Clone(p.files), file)
 	j := w.job(&with)
-	found := make(map[string]*types.Package, len(jobs))
-	for path, other := range jobs {
+	found := make(map[string]*types.Package, len(w.jobs))
+	for path, other := range w.jobs {
 		found[path] = other.types
 	}
 	// Its errors are those of files that are not meant to be built together.

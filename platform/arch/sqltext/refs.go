@@ -229,6 +229,9 @@ func (s *scan) item(i int, k Kind, call bool) int {
 	if s.at(i).kind == unknown && s.is(i+1, ".") {
 		i += 2 // a schema that is known at run time
 	}
+	if s.is(i, "(") {
+		return s.alias(s.closing(i) + 1)
+	}
 	if !s.isTable(i) {
 		return i
 	}
@@ -247,7 +250,16 @@ func (s *scan) item(i int, k Kind, call bool) int {
 	if !glued && (call || !next.is("(")) {
 		s.refs = append(s.refs, ref)
 	}
-	if i++; s.is(i, "as") {
+	if i++; s.is(i, "(") && !call {
+		i = s.closing(i) + 1
+	}
+	return s.alias(i)
+}
+
+// alias notes the name that a table, a function or a subquery is given at i,
+// and returns what follows.
+func (s *scan) alias(i int) int {
+	if s.is(i, "as") {
 		i++
 	}
 	if s.isTable(i) && !s.is(i+1, ".") {
