@@ -37,8 +37,8 @@ func analyze(pass *analysis.Pass, r *Rule) error {
 	if err != nil || !below(path, pass.Module.Path) {
 		return err
 	}
-	w := &World{Root: root, Path: pass.Module.Path, Fset: pass.Fset}
-	if w.Modules, err = readModules(os.DirFS(root), w.Path); err != nil {
+	w := &World{Root: root, Path: pass.Module.Path, Fset: pass.Fset, files: os.DirFS(root)}
+	if err := w.readModules(); err != nil {
 		return err
 	}
 	dir := strings.TrimPrefix(strings.TrimPrefix(strings.TrimSuffix(path, "_test"), w.Path), "/")

@@ -76,7 +76,7 @@ func Check(w *World) Result {
 }
 
 func newCheck(w *World) *check {
-	return &check{world: w, programs: map[string]*program{}, sql: map[*Package][]codeUse{}}
+	return &check{world: w, programs: map[string]*program{}, sql: map[*Package][]codeUse{}, folders: map[string]*folder{}}
 }
 
 func (c *check) runPackages(r *Rule) {
@@ -108,6 +108,7 @@ type check struct {
 	findings []Finding
 	programs map[string]*program // by module
 	sql      map[*Package][]codeUse
+	folders  map[string]*folder // by module
 }
 
 // sort orders the findings and drops repeats.

@@ -57,6 +57,9 @@ func directClock(p *pass) {
 			forbidden = !strings.HasPrefix(name, "New") // a generator with a seed
 		case "github.com/google/uuid":
 			forbidden = isUUIDSource(name)
+		case "github.com/gofrs/uuid", "github.com/gofrs/uuid/v5", "github.com/oklog/ulid", "github.com/oklog/ulid/v2", "github.com/rs/xid",
+			"github.com/segmentio/ksuid":
+			forbidden = strings.HasPrefix(name, "New") || strings.HasPrefix(name, "Make") || strings.HasPrefix(name, "Must")
 		}
 		if forbidden {
 			p.at(id.Pos(), nil, "module %s uses %s.%s", p.pkg.Module, f.Pkg().Name(), name)

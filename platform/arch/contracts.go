@@ -13,6 +13,7 @@ func contractRules() []*Rule {
 			Reason: "a session, a transaction or a context value means nothing in another process; what relies on it works until the split",
 			Fix:    "pass plain values: ids, times, messages",
 			pkg:    contractEscape,
+			module: escapingTransaction,
 		},
 		{
 			Name:   "module-surface",
@@ -87,6 +88,7 @@ func (p *pass) escapesIn(d ast.Decl) {
 	case *ast.FuncDecl:
 		if obj := info.Defs[d.Name]; obj != nil {
 			report(d.Name, obj.Type())
+			p.smuggled(d)
 		}
 	case *ast.GenDecl:
 		for _, s := range d.Specs {
@@ -107,6 +109,29 @@ func (p *pass) escapesIn(d ast.Decl) {
 			}
 		}
 	}
+}
+
+// smuggled reports values of a database library that an exported function
+// returns as an interface.
+func (p *pass) smuggled(d *ast.FuncDecl) {
+	if d.Body == nil || !d.Name.IsExported() {
+		return
+	}
+	ast.Inspect(d.Body, func(n ast.Node) bool {
+		ret, ok := n.(*ast.ReturnStmt)
+		if !ok {
+			_, isLit := n.(*ast.FuncLit)
+			return !isLit
+		}
+		results := p.pkg.Info.Defs[d.Name].(*types.Func).Signature().Results()
+		for i, e := range ret.Results {
+			n := namedOf(p.pkg.Info.TypeOf(e))
+			if n != nil && isStorage(n) && i < results.Len() && types.IsInterface(results.At(i).Type()) && storageIn(results.At(i).Type()) == nil && !isError(n) {
+				p.at(ret.Pos(), nil, "%s returns a %s from %s as something else", p.pkg.Dir, n.Obj().Pkg().Name()+"."+n.Obj().Name(), d.Name.Name)
+			}
+		}
+		return true
+	})
 }
 
 func (p *pass) isDatabase(n *types.Named) bool {
@@ -180,6 +205,45 @@ func isLaden(info *types.Info, e ast.Expr, laden map[types.Object]bool) bool {
 		return laden[info.ObjectOf(e)]
 	}
 	return false
+}
+
+// escapingTransaction reports the context of a transaction that something
+// outside it is given to keep.
+func escapingTransaction(p *pass) {
+	prog := p.program(p.module.Name)
+	for _, n := range prog.nodes {
+		begin := n
+		for begin != nil && !prog.beginsTx(begin) {
+			begin = begin.parent
+		}
+		if begin == nil {
+			continue
+		}
+		info := n.pkg.Info
+		within := func(e ast.Expr) bool {
+			obj := objectOf(info, e)
+			return obj != nil && begin.lit.Pos() <= obj.Pos() && obj.Pos() <= begin.lit.End()
+		}
+		n.inspect(func(x ast.Node) bool {
+			switch x := x.(type) {
+			case *ast.AssignStmt:
+				for i, rhs := range x.Rhs {
+					if len(x.Lhs) != len(x.Rhs) || !isContext(info.TypeOf(rhs)) || !within(rhs) {
+						continue
+					}
+					to, isVariable := x.Lhs[i].(*ast.Ident)
+					if !isVariable || to.Name != "_" && !within(to) {
+						p.at(x.Pos(), nil, "%s keeps the context of a transaction beyond its end", n.name)
+					}
+				}
+			case *ast.SendStmt:
+				if isContext(info.TypeOf(x.Value)) && within(x.Value) {
+					p.at(x.Pos(), nil, "%s sends the context of a transaction away", n.name)
+				}
+			}
+			return true
+		})
+	}
 }
 
 func moduleSurface(p *pass) {
@@ -257,7 +321,7 @@ func hiddenAccess(p *pass) {
 			return
 		}
 		switch f.Name() {
-		case "MethodByName", "FieldByName", "FieldByNameFunc", "Call", "CallSlice", "NewAt", "UnsafePointer", "UnsafeAddr", "MakeFunc":
+		case "Method", "MethodByName", "FieldByName", "FieldByNameFunc", "Call", "CallSlice", "NewAt", "UnsafePointer", "UnsafeAddr", "MakeFunc":
 			p.at(id.Pos(), nil, "module %s reaches what it does not name, by reflect's %s", p.pkg.Module, f.Name())
 		}
 	})

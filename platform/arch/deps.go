@@ -49,8 +49,9 @@ func loadDependencies(fset *token.FileSet, l *listing, cacheDir string) map[stri
 
 func (l *listing) directDependencies() []string {
 	var direct []string
+	typed := l.typed()
 	for _, p := range l.sorted {
-		if !p.own || !isTyped(p.path, l.module) {
+		if !typed[p.path] {
 			continue
 		}
 		for _, path := range p.imports {

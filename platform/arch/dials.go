@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -20,6 +21,9 @@ func siblingDial(p *pass) {
 	}
 	p.eachImport(func(f *File, path string, at token.Pos) {
 		module, layer := p.world.moduleOf(path)
+		if !f.Test && below(path, httpClients()...) {
+			p.at(at, nil, "module %s imports %s, an HTTP client", p.pkg.Module, path)
+		}
 		if !f.Test && layer == "v1/rest" && module != p.pkg.Module {
 			p.at(at, nil, "module %s imports the REST client of module %s", p.pkg.Module, module)
 		}
@@ -38,17 +42,50 @@ func siblingDial(p *pass) {
 			}
 		}
 	})
-	folder := newFolder(p.pkg)
+	folder := p.folder(p.pkg)
 	for _, f := range p.pkg.Files {
 		if f.Test {
 			continue
 		}
 		ast.Inspect(f.AST, func(n ast.Node) bool {
-			if call, ok := n.(*ast.CallExpr); ok {
-				p.request(folder, call)
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				p.request(folder, n)
+				p.dial(folder, n)
+			case *ast.CompositeLit:
+				if isNamed(p.pkg.Info.TypeOf(n), "net/http", "Request") && len(n.Elts) > 0 {
+					p.at(n.Pos(), nil, "module %s sends HTTP requests to an address that no constant names", p.pkg.Module)
+				}
 			}
 			return true
 		})
+	}
+}
+
+// httpClients are libraries that send HTTP requests, and nothing else.
+func httpClients() []string {
+	return []string{
+		"connectrpc.com/connect", "github.com/go-resty/resty", "github.com/gorilla/websocket", "github.com/hashicorp/go-retryablehttp",
+		"github.com/valyala/fasthttp", "golang.org/x/net/websocket", "net/http/httputil", "net/rpc",
+	}
+}
+
+// dial reports a connection to an address that a constant shows to be a
+// sibling's. Others may be of any protocol.
+func (p *pass) dial(folder *folder, call *ast.CallExpr) {
+	callee := calleeOf(p.pkg.Info, call)
+	if callee == nil || callee.Pkg() == nil || callee.Pkg().Path() != "net" && callee.Pkg().Path() != "crypto/tls" || !strings.HasPrefix(callee.Name(), "Dial") {
+		return
+	}
+	for _, arg := range call.Args {
+		if !isString(p.pkg.Info.TypeOf(arg)) {
+			continue
+		}
+		for _, text := range folder.texts(arg) {
+			if host, _, err := net.SplitHostPort(text.String()); err == nil && host != "" && !p.isOutside("https://"+host) && !strings.Contains(host, sqltext.Unknown) {
+				p.at(call.Pos(), nil, "module %s opens a connection to %s", p.pkg.Module, text)
+			}
+		}
 	}
 }
 

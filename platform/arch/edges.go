@@ -88,13 +88,13 @@ func undeclaredEdge(p *pass) {
 		ast.Inspect(f.AST, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CallExpr:
-				if !isFunc(calleeOf(info, n), p.world.Path+modulePackage, "Env.Conn") {
+				if !p.isConn(calleeOf(info, n)) {
 					break
 				}
 				called[n.Fun] = true
 				p.checkConn(m, n)
 			case *ast.SelectorExpr:
-				if f, ok := info.Uses[n.Sel].(*types.Func); ok && !called[n] && isFunc(f, p.world.Path+modulePackage, "Env.Conn") {
+				if f, ok := info.Uses[n.Sel].(*types.Func); ok && !called[n] && p.isConn(f) {
 					p.at(n.Pos(), nil, "module %s hands Env.Conn around: which modules it calls cannot be read", m.Name)
 				}
 			case *ast.BasicLit:
@@ -105,6 +105,20 @@ func undeclaredEdge(p *pass) {
 			return true
 		})
 	}
+}
+
+// isConn reports whether f is Env.Conn, or a method of an interface that Env
+// may be behind.
+func (p *pass) isConn(f *types.Func) bool {
+	if isFunc(f, p.world.Path+modulePackage, "Env.Conn") {
+		return true
+	}
+	if f == nil || f.Name() != "Conn" || f.Signature().Recv() == nil || !types.IsInterface(f.Signature().Recv().Type()) {
+		return false
+	}
+	s := f.Signature()
+	return s.Params().Len() == 1 && isString(s.Params().At(0).Type()) && s.Results().Len() == 2 &&
+		isNamed(s.Results().At(0).Type(), "google.golang.org/grpc", "ClientConnInterface")
 }
 
 func (p *pass) checkConn(m *Module, call *ast.CallExpr) {

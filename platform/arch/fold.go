@@ -5,6 +5,7 @@ import (
 	"go/constant"
 	"go/token"
 	"go/types"
+	"maps"
 	"slices"
 	"strings"
 
@@ -49,7 +50,7 @@ func (f folded) at(offset int) token.Pos {
 	return token.NoPos
 }
 
-// folder finds the texts that string expressions of one package may be: by
+// folder finds the texts that string expressions of some packages may be: by
 // constants, concatenation, variables, parameters, fields, and the functions
 // that programs put texts together with. What it cannot tell is
 // sqltext.Unknown.
@@ -59,6 +60,7 @@ type folder struct {
 	appended map[types.Object][]ast.Expr // what is written to a strings.Builder, in order
 	calls    map[*types.Func][]*ast.CallExpr
 	decls    map[*types.Func]*ast.FuncDecl
+	lits     map[types.Object]*ast.FuncLit // functions in variables
 }
 
 type assignment struct {
@@ -66,17 +68,33 @@ type assignment struct {
 	tok   token.Token
 }
 
-func newFolder(pkg *Package) *folder {
+func newFolder(pkgs ...*Package) *folder {
 	f := &folder{
-		info: pkg.Info, assigned: map[types.Object][]assignment{}, appended: map[types.Object][]ast.Expr{},
-		calls: map[*types.Func][]*ast.CallExpr{}, decls: map[*types.Func]*ast.FuncDecl{},
+		info: mergedInfo(pkgs), assigned: map[types.Object][]assignment{}, appended: map[types.Object][]ast.Expr{},
+		calls: map[*types.Func][]*ast.CallExpr{}, decls: map[*types.Func]*ast.FuncDecl{}, lits: map[types.Object]*ast.FuncLit{},
 	}
-	for _, file := range pkg.Files {
-		if !file.Test {
-			ast.Inspect(file.AST, f.collect)
+	for _, pkg := range pkgs {
+		for _, file := range pkg.Files {
+			if !file.Test {
+				ast.Inspect(file.AST, f.collect)
+			}
 		}
 	}
 	return f
+}
+
+// mergedInfo knows the expressions of all packages.
+func mergedInfo(pkgs []*Package) *types.Info {
+	if len(pkgs) == 1 {
+		return pkgs[0].Info
+	}
+	info := newInfo()
+	for _, pkg := range pkgs {
+		maps.Copy(info.Types, pkg.Info.Types)
+		maps.Copy(info.Defs, pkg.Info.Defs)
+		maps.Copy(info.Uses, pkg.Info.Uses)
+	}
+	return info
 }
 
 func (f *folder) collect(n ast.Node) bool {
@@ -86,6 +104,10 @@ func (f *folder) collect(n ast.Node) bool {
 			for i, lhs := range n.Lhs {
 				f.assign(objectOf(f.info, lhs), n.Rhs[i], n.Tok)
 			}
+		}
+	case *ast.RangeStmt:
+		if n.Value != nil {
+			f.assign(objectOf(f.info, n.Value), n.X, token.RANGE)
 		}
 	case *ast.ValueSpec:
 		for i, name := range n.Names {
@@ -118,7 +140,13 @@ func (f *folder) collect(n ast.Node) bool {
 }
 
 func (f *folder) assign(to types.Object, value ast.Expr, tok token.Token) {
-	if to != nil && (isString(to.Type()) || isStringList(to.Type())) {
+	if to == nil {
+		return
+	}
+	if lit, ok := value.(*ast.FuncLit); ok {
+		f.lits[to] = lit
+	}
+	if isString(to.Type()) || isStringList(to.Type()) {
 		f.assigned[to] = append(f.assigned[to], assignment{value, tok})
 	}
 }
@@ -215,7 +243,12 @@ func (f *folder) variable(obj types.Object, in bindings, depth int) []folded {
 		if !isString(obj.Type()) || depth > maxDepth {
 			return nil
 		}
-		texts := f.eval(a.value, in, depth+2)
+		var texts []folded
+		if a.tok == token.RANGE {
+			texts = limit(slices.Concat(f.list(a.value, in, depth+2)...))
+		} else {
+			texts = f.eval(a.value, in, depth+2)
+		}
 		if a.tok == token.ADD_ASSIGN && len(all) > 0 {
 			all = product(all, texts)
 		} else {

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ func (f *folder) call(e *ast.CallExpr, in bindings, depth int) []folded {
 	}
 	callee := calleeOf(f.info, e)
 	if callee == nil || callee.Pkg() == nil {
+		if lit := f.literal(e.Fun); lit != nil {
+			return f.results(lit.Type, lit.Body, e, in, depth)
+		}
 		return nil
 	}
 	name := callee.Name()
@@ -27,19 +31,42 @@ func (f *folder) call(e *ast.CallExpr, in bindings, depth int) []folded {
 	case "strings", "bytes":
 		return f.stringsCall(callee, e, in, depth)
 	}
-	decl := f.decls[callee]
-	if decl == nil || depth > maxDepth || callee.Signature().Results().Len() == 0 {
+	if decl := f.decls[callee]; decl != nil && callee.Signature().Results().Len() > 0 {
+		return f.results(decl.Type, decl.Body, e, in, depth)
+	}
+	return nil
+}
+
+// literal is the function that is called by a literal or through a variable.
+func (f *folder) literal(fun ast.Expr) *ast.FuncLit {
+	if lit, ok := ast.Unparen(fun).(*ast.FuncLit); ok {
+		return lit
+	}
+	return f.lits[objectOf(f.info, fun)]
+}
+
+// results are the first results that a function may return to a call.
+func (f *folder) results(typ *ast.FuncType, body *ast.BlockStmt, e *ast.CallExpr, in bindings, depth int) []folded {
+	if depth > maxDepth {
 		return nil
 	}
-	bound := bindings{}
-	params := callee.Signature().Params()
-	for i := range min(params.Len(), len(e.Args)) {
-		if isString(params.At(i).Type()) {
-			bound[params.At(i)] = f.eval(e.Args[i], in, depth+2)
+	bound, i := maps.Clone(in), 0
+	if bound == nil {
+		bound = bindings{}
+	}
+	for _, field := range typ.Params.List {
+		for _, name := range field.Names {
+			if obj := f.info.Defs[name]; obj != nil && i < len(e.Args) && isString(obj.Type()) {
+				bound[obj] = f.eval(e.Args[i], in, depth+2)
+			}
+			i++
+		}
+		if len(field.Names) == 0 {
+			i++
 		}
 	}
 	var all []folded
-	ast.Inspect(decl.Body, func(n ast.Node) bool {
+	ast.Inspect(body, func(n ast.Node) bool {
 		if r, ok := n.(*ast.ReturnStmt); ok && len(r.Results) > 0 {
 			all = append(all, f.eval(r.Results[0], bound, depth+2)...)
 		}

@@ -235,11 +235,22 @@ func (p *pass) stateful(t types.Type, seen map[types.Type]bool) string {
 			path == "net/http" && (name == "Client" || name == "ServeMux"), path == "container/list" || path == "container/ring",
 			below(path, storage()...), path == p.world.Path+dbPackage && name == "DB", path == p.world.Path+eventPackage && name == "Publisher":
 			return u.Obj().Pkg().Name() + "." + name
-		case strings.HasPrefix(path, p.world.Path+"/modules/"):
+		case below(path, "github.com/prometheus/client_golang"):
+			return u.Obj().Pkg().Name() + "." + name
+		case below(path, "google.golang.org/protobuf"), isMessage(u):
+			return ""
+		case below(path, p.world.Path+"/modules") || strings.Contains(path, "."):
 			return p.stateful(u.Underlying(), seen)
 		}
 	}
 	return ""
+}
+
+// isMessage reports whether a type is a protobuf message, which has a mutex
+// that nobody locks.
+func isMessage(n *types.Named) bool {
+	obj, _, _ := types.LookupFieldOrMethod(types.NewPointer(n), true, nil, "ProtoReflect")
+	return obj != nil
 }
 
 // processState reports functions that change what the whole process shares.

@@ -117,8 +117,8 @@ func (g *launches) assign(to types.Object, value ast.Expr) {
 // isDetached reports whether a context begins at nothing.
 func (g *launches) isDetached(e ast.Expr) bool {
 	switch e := ast.Unparen(e).(type) {
-	case *ast.Ident:
-		return g.detached[g.info.ObjectOf(e)]
+	case *ast.Ident, *ast.SelectorExpr:
+		return g.detached[objectOf(g.info, e)]
 	case *ast.CallExpr:
 		f := calleeOf(g.info, e)
 		if isFunc(f, "context", "Background") || isFunc(f, "context", "TODO") || isFunc(f, "context", "WithoutCancel") {

@@ -74,28 +74,37 @@ func foreignImport(p *pass) {
 	if p.pkg.Module == "" {
 		return
 	}
-	p.eachImport(func(_ *File, path string, at token.Pos) {
+	p.eachImport(func(f *File, path string, at token.Pos) {
 		module, layer := p.world.moduleOf(path)
-		if module != "" && module != p.pkg.Module && layer != "v1" && layer != "v1/rest" {
+		switch {
+		case module != "" && module != p.pkg.Module && layer != "v1" && layer != "v1/rest":
 			p.at(at, nil, "module %s imports %s, which belongs to module %s", p.pkg.Module, path, module)
+		case module == "" && !f.Test && p.world.isOwn(path) && !below(path, p.world.Path+"/platform"):
+			p.at(at, nil, "module %s imports %s, which belongs neither to it nor to the platform", p.pkg.Module, path)
 		}
 	})
 }
+
+// isOwn reports whether a package belongs to the Go module.
+func (w *World) isOwn(path string) bool { return below(path, w.Path) }
 
 func platformImport(p *pass) {
 	if !strings.HasPrefix(p.pkg.Dir, "platform/") {
 		return
 	}
 	p.eachImport(func(_ *File, path string, at token.Pos) {
-		if module, _ := p.world.moduleOf(path); module != "" {
-			p.at(at, p.importers(p.pkg.Path), "%s imports %s: the platform may know no module", p.pkg.Dir, path)
+		module, _ := p.world.moduleOf(path)
+		switch {
+		case module != "":
+			p.at(at, nil, "%s imports %s: the platform may know no module", p.pkg.Dir, path)
+		case p.world.isOwn(path) && !below(path, p.world.Path+"/platform"):
+			chain := p.importChain(func(pkg *Package) bool { return pkg.Path == path }, func(to string) bool {
+				module, _ := p.world.moduleOf(to)
+				return module != ""
+			})
+			p.at(at, chain, "%s imports %s, which is no part of the platform", p.pkg.Dir, path)
 		}
 	})
-}
-
-// importers is the shortest chain of imports from a deployable to path.
-func (p *pass) importers(path string) []Link {
-	return p.importChain(func(pkg *Package) bool { return pkg.Path == p.world.Path+"/cmd/app" }, func(to string) bool { return to == path })
 }
 
 // importChain is the shortest chain of imports among the module's own packages

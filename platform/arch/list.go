@@ -2,7 +2,9 @@ package arch
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,7 +54,45 @@ func list(ctx context.Context, root string) (*listing, error) {
 		return nil, fmt.Errorf("list the packages below %s: there is no Go module with packages", root)
 	}
 	packages.Visit(roots, nil, func(p *packages.Package) { l.add(root, p) })
-	return l, nil
+	return l, l.addUnlisted(os.DirFS(root))
+}
+
+// addUnlisted adds the folders with Go files of which the build takes none:
+// the go command leaves them out.
+func (l *listing) addUnlisted(files fs.FS) error {
+	for _, top := range []string{"modules", "platform", "cmd"} {
+		err := fs.WalkDir(files, top, func(name string, d fs.DirEntry, err error) error {
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return nil
+			case err != nil || !d.IsDir():
+				return err
+			case d.Name() == "testdata" || strings.HasPrefix(d.Name(), "_") || strings.HasPrefix(d.Name(), "."):
+				return fs.SkipDir
+			case l.packages[l.module+"/"+name] != nil:
+				return nil
+			}
+			found, err := fs.Glob(files, name+"/*.go")
+			if err != nil || len(found) == 0 {
+				return err
+			}
+			p := &listed{path: l.module + "/" + name, dir: name, own: true, imports: map[string]string{}}
+			for _, f := range found {
+				if strings.HasSuffix(f, "_test.go") {
+					p.tests = append(p.tests, f)
+				} else {
+					p.ignored = append(p.ignored, f)
+				}
+			}
+			l.packages[p.path] = p
+			l.sorted = append(l.sorted, p)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("look for Go files in %s: %w", top, err)
+		}
+	}
+	return nil
 }
 
 func (l *listing) add(root string, p *packages.Package) {
@@ -104,4 +144,27 @@ func (e *listed) relativeTo(root string) {
 			files[i] = rel(files[i])
 		}
 	}
+}
+
+// typed are the Go module's own packages of which the rules need the types:
+// those of the business modules, and what they stand on.
+func (l *listing) typed() map[string]bool {
+	typed := map[string]bool{}
+	var visit func(path string)
+	visit = func(path string) {
+		p := l.packages[path]
+		if p == nil || !p.own || typed[path] {
+			return
+		}
+		typed[path] = true
+		for _, to := range p.imports {
+			visit(to)
+		}
+	}
+	for _, p := range l.sorted {
+		if p.own && below(p.path, l.module+"/modules") {
+			visit(p.path)
+		}
+	}
+	return typed
 }

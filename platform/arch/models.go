@@ -48,6 +48,16 @@ func (r *sqlReader) literal(lit *ast.CompositeLit) {
 	}
 }
 
+// statement reads an assignment to the table of a GORM statement.
+func (r *sqlReader) statement(s *ast.AssignStmt) {
+	for i, lhs := range s.Lhs {
+		sel, ok := lhs.(*ast.SelectorExpr)
+		if ok && sel.Sel.Name == "Table" && isNamed(r.pkg.Info.TypeOf(sel.X), "gorm.io/gorm", "Statement") && len(s.Lhs) == len(s.Rhs) {
+			r.name(s.Rhs[i])
+		}
+	}
+}
+
 // tag reads GORM's struct tags.
 func (r *sqlReader) tag(field *ast.Field) {
 	if field.Tag == nil {
@@ -79,7 +89,7 @@ func (r *sqlReader) association(field *ast.Field) {
 	if owner := r.world.ownerOf(r.module, table); owner != "" {
 		r.uses = append(r.uses, codeUse{
 			rule: "foreign-key", pos: field.Pos(), given: field.Pos(),
-			message: fmt.Sprintf("module %s associates its rows with the table %s of module %s", r.module.Name, table, owner),
+			message: fmt.Sprintf("module %s associates its rows with the table %s of %s", r.module.Name, table, owner),
 		})
 	}
 }
@@ -149,7 +159,7 @@ func (r *sqlReader) model(method string, call *ast.CallExpr) {
 		if owner := r.world.ownerOf(r.module, table); owner != "" {
 			r.uses = append(r.uses, codeUse{
 				rule: "foreign-table", pos: arg.Pos(), given: arg.Pos(),
-				message: fmt.Sprintf("module %s names the table %s of module %s, by the type %s", r.module.Name, table, owner, named.Obj().Name()),
+				message: fmt.Sprintf("module %s names the table %s of %s, by the type %s", r.module.Name, table, owner, named.Obj().Name()),
 			})
 		}
 		if method != "AutoMigrate" {
@@ -231,7 +241,7 @@ func (r *sqlReader) row(spec *ast.TypeSpec) {
 		if table := r.tableOf(named); r.world.ownerOf(r.module, table) != "" {
 			r.uses = append(r.uses, codeUse{
 				rule: "foreign-table", pos: spec.Pos(), given: spec.Pos(),
-				message: fmt.Sprintf("module %s names the table %s of module %s, by the type %s", r.module.Name, table,
+				message: fmt.Sprintf("module %s names the table %s of %s, by the type %s", r.module.Name, table,
 					r.world.ownerOf(r.module, table), spec.Name.Name),
 			})
 		}

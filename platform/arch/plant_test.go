@@ -50,11 +50,12 @@ func plant(t *testing.T, w *World, files map[string]string) *World {
 // unchanged is what has been type-checked of w and is the same in l.
 func unchanged(w *World, l *listing) map[string]*job {
 	done := maps.Clone(w.jobs)
+	typed := l.typed()
 	for _, p := range l.sorted {
 		stale := w.listing.packages[p.path] != p
 		for _, path := range p.imports {
 			q := l.packages[path]
-			stale = stale || q != nil && q.own && isTyped(path, w.Path) && done[path] == nil
+			stale = stale || q != nil && typed[path] && done[path] == nil
 		}
 		if stale {
 			delete(done, p.path)

@@ -19,6 +19,8 @@ type program struct {
 	methods map[string][]*node
 	// uses are the places where a variable of function type is used.
 	uses map[types.Object][]use
+	// held are the functions that variables hold.
+	held map[types.Object][]*types.Func
 	// values are the uses of a function as a value, by its full name.
 	values map[string][]use
 
@@ -63,6 +65,7 @@ type use struct {
 func newProgram(w *World, module string) *program {
 	p := &program{
 		world: w, funcs: map[string]*node{}, lits: map[*ast.FuncLit]*node{}, methods: map[string][]*node{}, uses: map[types.Object][]use{},
+		held: map[types.Object][]*types.Func{},
 	}
 	for _, pkg := range w.Packages {
 		if pkg.Module == module && pkg.Info != nil {
@@ -184,6 +187,12 @@ func (p *program) findCalls(n *node) {
 			n.calls = append(n.calls, c)
 		case *ast.ReturnStmt:
 			n.returns = append(n.returns, x)
+		case *ast.AssignStmt:
+			for i, lhs := range x.Lhs {
+				if f, ok := objectOf(info, x.Rhs[min(i, len(x.Rhs)-1)]).(*types.Func); ok && len(x.Lhs) == len(x.Rhs) {
+					p.held[objectOf(info, lhs)] = append(p.held[objectOf(info, lhs)], f.Origin())
+				}
+			}
 		case *ast.Ident:
 			if v, ok := info.Uses[x].(*types.Var); ok {
 				if _, ok := v.Type().Underlying().(*types.Signature); ok {
@@ -197,29 +206,37 @@ func (p *program) findCalls(n *node) {
 
 // resolve finds the functions of the module that a call may run.
 func (p *program) resolve(c *call) {
-	switch {
-	case c.callee != nil:
-		recv := c.callee.Signature().Recv()
-		if recv == nil || !types.IsInterface(recv.Type()) {
-			if n := p.funcs[c.callee.FullName()]; n != nil {
-				c.targets = append(c.targets, n)
-			}
-			break
-		}
-		iface, _ := recv.Type().Underlying().(*types.Interface)
-		for _, m := range p.methods[c.callee.Name()] {
-			if iface != nil && implements(m.fn.Signature().Recv().Type(), iface) {
-				c.targets = append(c.targets, m)
-			}
-		}
-	default:
-		if lit, ok := ast.Unparen(c.expr.Fun).(*ast.FuncLit); ok {
-			c.targets = append(c.targets, p.lits[lit])
+	if c.callee != nil {
+		c.targets = p.targets(c.callee)
+	} else if lit, ok := ast.Unparen(c.expr.Fun).(*ast.FuncLit); ok {
+		c.targets = []*node{p.lits[lit]}
+	} else {
+		for _, f := range p.held[objectOf(c.in.pkg.Info, c.expr.Fun)] {
+			c.targets = append(c.targets, p.targets(f)...)
 		}
 	}
 	for _, t := range c.targets {
 		t.callers = append(t.callers, c)
 	}
+}
+
+// targets are the functions that may run when f is called.
+func (p *program) targets(f *types.Func) []*node {
+	recv := f.Signature().Recv()
+	if recv == nil || !types.IsInterface(recv.Type()) {
+		if n := p.funcs[f.FullName()]; n != nil {
+			return []*node{n}
+		}
+		return nil
+	}
+	var all []*node
+	iface, _ := recv.Type().Underlying().(*types.Interface)
+	for _, m := range p.methods[f.Name()] {
+		if iface != nil && implements(m.fn.Signature().Recv().Type(), iface) {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 func implements(t types.Type, iface *types.Interface) bool {

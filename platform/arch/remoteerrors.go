@@ -270,6 +270,15 @@ func (r *run) eval(e ast.Expr) (source, bool) {
 		return r.eval(e.X)
 	case *ast.UnaryExpr:
 		return r.eval(e.X)
+	case *ast.CompositeLit: // an error of the module's own that holds it, and unwraps to it
+		for _, el := range e.Elts {
+			if kv, ok := el.(*ast.KeyValueExpr); ok {
+				el = kv.Value
+			}
+			if src, ok := r.eval(el); ok {
+				return src, true
+			}
+		}
 	case *ast.BinaryExpr:
 		r.eval(e.X)
 		r.eval(e.Y)

@@ -9,7 +9,6 @@ import (
 	"go/token"
 	"io/fs"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -25,6 +24,7 @@ type Module struct {
 	Events     map[string]string // the events that v1 defines: variable to message
 	Tables     map[string]bool   // also views and sequences, as its migrations create them
 	Migrations []Migration
+	Queries    []Migration // other SQL files, which programs embed
 
 	unreadable []unreadable    // what of the Spec tools cannot read
 	unknown    map[string]bool // fields with elements that they cannot read
@@ -45,7 +45,7 @@ type EventRef struct {
 
 func (e EventRef) String() string { return e.Module + "v1." + e.Var }
 
-// Migration is an SQL file.
+// Migration is an SQL file of a module.
 type Migration struct {
 	Name string // relative to the root, with slashes
 	Text string
@@ -122,7 +122,7 @@ func (r *specReader) read() error {
 	for _, f := range v1 {
 		r.findEvents(f)
 	}
-	return r.readMigrations(dir + "/migrations")
+	return r.readSQL(dir)
 }
 
 // parse reads the Go files of a folder, whatever their build constraints.
@@ -338,21 +338,41 @@ func (r *specReader) findEvents(f *ast.File) {
 	}
 }
 
-func (r *specReader) readMigrations(dir string) error {
-	err := fs.WalkDir(r.files, dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || path.Ext(name) != ".sql" {
-			return err
-		}
-		text, err := fs.ReadFile(r.files, name)
-		r.module.Migrations = append(r.module.Migrations, Migration{Name: name, Text: string(text)})
-		return err
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (r *specReader) readSQL(dir string) error {
+	all, err := sqlFiles(r.files, dir)
+	if err != nil {
 		return err
 	}
-	slices.SortFunc(r.module.Migrations, func(a, b Migration) int { return strings.Compare(a.Name, b.Name) })
+	for _, m := range all {
+		if strings.HasPrefix(m.Name, dir+"/migrations/") {
+			r.module.Migrations = append(r.module.Migrations, m)
+		} else {
+			r.module.Queries = append(r.module.Queries, m)
+		}
+	}
 	r.module.Tables = tablesOf(r.module.Migrations)
 	return nil
+}
+
+// sqlFiles are the SQL files below a folder, sorted by name.
+func sqlFiles(files fs.FS, dir string) ([]Migration, error) {
+	var all []Migration
+	err := fs.WalkDir(files, dir, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == "testdata":
+			return fs.SkipDir
+		case d.IsDir() || strings.ToLower(path.Ext(name)) != ".sql":
+			return nil
+		}
+		text, err := fs.ReadFile(files, name)
+		all = append(all, Migration{Name: name, Text: string(text)})
+		return err
+	})
+	return all, err
 }
 
 func (r *specReader) pos(n ast.Node) token.Position { return r.fset.PositionFor(n.Pos(), false) }

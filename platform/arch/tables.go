@@ -42,22 +42,27 @@ func tablesOf(migrations []Migration) map[string]bool {
 	tables := map[string]bool{}
 	for _, m := range migrations {
 		for _, name := range sqltext.Created(m.Text) {
-			tables[name] = true
+			tables[strings.ToLower(name)] = true
 		}
 	}
 	return tables
 }
 
-// ownerOf is the other module that has a table of that name, when the module
-// itself has none.
+// ownerOf is who else has a table of that name, when the module itself has
+// none: another module, or the platform, which keeps outbox, inbox and sagas in
+// every schema and alone may touch them.
 func (w *World) ownerOf(m *Module, table string) string {
+	table = strings.ToLower(table) // SQLite does not tell letters by their case, even quoted
 	if m.Tables[table] {
 		return ""
 	}
 	for _, other := range w.Modules {
 		if other != m && other.Tables[table] {
-			return other.Name
+			return "module " + other.Name
 		}
+	}
+	if w.platformTables[table] {
+		return "the platform"
 	}
 	return ""
 }
@@ -84,16 +89,16 @@ func (w *World) sqlUses(m *Module, sql string) []sqlUse {
 		if owner == "" {
 			continue
 		}
-		use := sqlUse{rule: "foreign-table", offset: r.Offset, message: fmt.Sprintf("module %s names the table %s of module %s", m.Name, name, owner)}
+		use := sqlUse{rule: "foreign-table", offset: r.Offset, message: fmt.Sprintf("module %s names the table %s of %s", m.Name, name, owner)}
 		switch {
 		case r.Kind == sqltext.Schema:
-			use.message = fmt.Sprintf("module %s names the schema of module %s", m.Name, owner)
+			use.message = fmt.Sprintf("module %s names the schema of %s", m.Name, owner)
 		case r.Kind == sqltext.Key:
-			use.rule, use.message = "foreign-key", fmt.Sprintf("module %s makes a foreign key to the table %s of module %s", m.Name, name, owner)
+			use.rule, use.message = "foreign-key", fmt.Sprintf("module %s makes a foreign key to the table %s of %s", m.Name, name, owner)
 		case r.Kind == sqltext.Join, r.Kind == sqltext.Table && joined[r.Statement] && slices.ContainsFunc(refs, func(o sqltext.Ref) bool {
 			return o.Statement == r.Statement && o.Kind == sqltext.Join
 		}):
-			use.rule, use.message = "foreign-join", fmt.Sprintf("module %s joins the table %s of module %s", m.Name, name, owner)
+			use.rule, use.message = "foreign-join", fmt.Sprintf("module %s joins the table %s of %s", m.Name, name, owner)
 		}
 		uses = append(uses, use)
 	}
@@ -116,9 +121,9 @@ func (w *World) foreignRef(m *Module, r sqltext.Ref) (owner, name string) {
 		if schema == nil || schema == m {
 			return "", ""
 		}
-		return schema.Name, r.Schema + "." + r.Name
+		return "module " + schema.Name, r.Schema + "." + r.Name
 	case r.Kind == sqltext.Column && schema != nil && schema != m && schema.Tables[r.Name]:
-		return schema.Name, r.Schema + "." + r.Name
+		return "module " + schema.Name, r.Schema + "." + r.Name
 	case r.Kind == sqltext.Column:
 		return w.ownerOf(m, r.Schema), r.Schema
 	default:
@@ -127,7 +132,7 @@ func (w *World) foreignRef(m *Module, r sqltext.Ref) (owner, name string) {
 }
 
 func (p *pass) sqlInMigrations() {
-	for _, file := range p.module.Migrations {
+	for _, file := range slices.Concat(p.module.Migrations, p.module.Queries) {
 		for _, use := range p.world.sqlUses(p.module, file.Text) {
 			if use.rule == p.rule.Name {
 				line := 1 + strings.Count(file.Text[:use.offset], "\n")
@@ -167,7 +172,7 @@ func (c *check) sqlUsesOf(m *Module, pkg *Package) []codeUse {
 	if uses, ok := c.sql[pkg]; ok {
 		return uses
 	}
-	r := &sqlReader{world: c.world, module: m, pkg: pkg, folder: newFolder(pkg), sessions: map[types.Object]bool{}}
+	r := &sqlReader{world: c.world, module: m, pkg: pkg, folder: c.folder(pkg), sessions: map[types.Object]bool{}}
 	for _, f := range pkg.Files {
 		if !f.Test {
 			r.read(f)
@@ -175,6 +180,24 @@ func (c *check) sqlUsesOf(m *Module, pkg *Package) []codeUse {
 	}
 	c.sql[pkg] = r.uses
 	return r.uses
+}
+
+// folder follows texts through the packages of pkg's module. A variant has one
+// of its own, because its objects are others.
+func (c *check) folder(pkg *Package) *folder {
+	if pkg.Variant {
+		return newFolder(pkg)
+	}
+	if c.folders[pkg.Module] == nil {
+		var pkgs []*Package
+		for _, other := range c.world.Packages {
+			if other.Module == pkg.Module && other.Info != nil && !other.Variant && other.Layer != "v1" {
+				pkgs = append(pkgs, other)
+			}
+		}
+		c.folders[pkg.Module] = newFolder(pkgs...)
+	}
+	return c.folders[pkg.Module]
 }
 
 // sqlReader looks for SQL in one package.
@@ -203,6 +226,7 @@ func (r *sqlReader) read(f *File) {
 		switch n := n.(type) {
 		case *ast.AssignStmt:
 			r.session(n)
+			r.statement(n)
 		case *ast.TypeSpec:
 			r.row(n)
 		case *ast.CallExpr:
@@ -250,15 +274,11 @@ func (r *sqlReader) isWhole(e ast.Expr, parent ast.Node) bool {
 func (r *sqlReader) add(text folded, skip int, sql string, given ast.Expr) {
 	for _, use := range r.world.sqlUses(r.module, sql) {
 		pos := text.at(max(use.offset-skip, 0))
-		if pos == token.NoPos || !r.inPackage(pos) {
+		if pos == token.NoPos {
 			pos = given.Pos()
 		}
 		r.uses = append(r.uses, codeUse{rule: use.rule, message: use.message, pos: pos, given: given.Pos()})
 	}
-}
-
-func (r *sqlReader) inPackage(pos token.Pos) bool {
-	return slices.ContainsFunc(r.pkg.Files, func(f *File) bool { return f.AST.FileStart <= pos && pos < f.AST.FileEnd })
 }
 
 // sink reads what a call gives to a database library.

@@ -54,7 +54,7 @@ func waiversIn(w *World) []Waiver {
 		}
 	}
 	for _, m := range w.Modules {
-		for _, file := range m.Migrations {
+		for _, file := range slices.Concat(m.Migrations, m.Queries) {
 			for i, line := range strings.Split(file.Text, "\n") {
 				if _, text, ok := strings.Cut(line, "-- "+waiverMark); ok {
 					all = append(all, newWaiver(text, token.Position{Filename: file.Name, Line: i + 1, Column: 1}, i+2))

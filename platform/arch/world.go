@@ -27,10 +27,11 @@ type World struct {
 	Packages []*Package
 	Problems []error // what does not compile
 
-	files   fs.FS // below Root
-	listing *listing
-	known   map[string]*types.Package // of dependencies
-	jobs    map[string]*job           // what was type-checked, by package
+	files          fs.FS // below Root
+	platformTables map[string]bool
+	listing        *listing
+	known          map[string]*types.Package // of dependencies
+	jobs           map[string]*job           // what was type-checked, by package
 }
 
 // Package is a package of the Go module. Those of business modules have types.
@@ -109,8 +110,9 @@ func (w *World) build(done map[string]*job) error {
 		known[path] = j.types
 	}
 	var jobs []*job
+	typed := w.listing.typed()
 	for _, p := range w.listing.sorted {
-		if p.own && isTyped(p.path, w.Path) && w.jobs[p.path] == nil {
+		if typed[p.path] && w.jobs[p.path] == nil {
 			jobs = append(jobs, w.job(p))
 			w.jobs[p.path] = jobs[len(jobs)-1]
 		}
@@ -142,15 +144,17 @@ func (w *World) build(done map[string]*job) error {
 		}
 	}
 	w.Packages = append(w.Packages, variants...)
-	var err error
-	w.Modules, err = readModules(w.files, w.Path)
-	return err
+	return w.readModules()
 }
 
-// isTyped reports whether the rules need the types of one of the Go module's
-// packages: those of the business modules, and what they stand on.
-func isTyped(path, goModule string) bool {
-	return below(path, goModule+"/modules", goModule+"/platform") && !below(path, goModule+"/platform/arch")
+func (w *World) readModules() error {
+	platform, err := sqlFiles(w.files, "platform/db/migrations")
+	if err != nil {
+		return err
+	}
+	w.platformTables = tablesOf(platform)
+	w.Modules, err = readModules(w.files, w.Path)
+	return err
 }
 
 func (w *World) job(p *listed) *job {
@@ -187,6 +191,9 @@ func (w *World) variant(p *listed, file string) *Package {
 	}
 	with := *p
 	with.files = append(slices.Clone(p.files), file)
+	if name := w.packageName(file); name != p.name {
+		with.files = []string{file} // a program that is run by itself, or a folder without compiled files
+	}
 	j := w.job(&with)
 	found := make(map[string]*types.Package, len(w.jobs))
 	for path, other := range w.jobs {
@@ -201,6 +208,18 @@ func (w *World) variant(p *listed, file string) *Package {
 		}
 	}
 	return pkg
+}
+
+func (w *World) packageName(file string) string {
+	src, err := fs.ReadFile(w.files, file)
+	if err != nil {
+		return ""
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), file, src, parser.PackageClauseOnly)
+	if err != nil {
+		return ""
+	}
+	return f.Name.Name
 }
 
 func (w *World) parser(declarationsOnly bool) func(*token.FileSet, string) (*ast.File, error) {
