@@ -127,7 +127,7 @@ func (h *Host) mount() error {
 			return auth.NewVerifier(h.keys, h.cfg.Auth.Issuer, audience, h.o.Now)
 		},
 		Policy: h.policy, Log: h.o.Log, MaxBody: h.cfg.HTTP.MaxBody, RequestTimeout: h.cfg.HTTP.RequestTimeout,
-		Now: h.o.Now, Version: h.o.Version, Ready: h.ready, Exact: h.o.Exact,
+		Now: h.o.Now, Version: h.o.Version, Ready: h.ready, Exact: h.o.Exact, Traced: h.cfg.Trace.Exporter != "none",
 	})
 	for _, r := range h.running {
 		if r.parts.REST == nil {

@@ -56,6 +56,7 @@ func BenchmarkChain(b *testing.B) {
 	bare.GET("/api/v1/notes/:note_id", func(c *gin.Context) { echo(c, "u1") })
 
 	policy := f.api.o
+	policy.Traced = true
 	chained := New(policy)
 	require.NoError(b, chained.Module("notes", notesDocument, f.notes.db, func(r gin.IRouter) {
 		f.notes.register(replaced{r, bind})
