@@ -1,50 +1,124 @@
 package arch
 
 import (
-	"bytes"
 	"crypto/sha256"
-	"encoding/gob"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"go/types"
+	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"time"
-
-	"golang.org/x/tools/go/gcexportdata"
 )
 
-// exported is the declarations of one package in the cache of dependencies.
-type exported struct {
-	Path string
-	Data []byte // as gcexportdata writes it
+// loadDependencies returns the types of the foreign packages that the module's
+// own import. They come from the cache in cacheDir, else from the sources, of
+// which only the declarations are read: compiling them, as export data of the
+// go command needs, takes minutes on an empty build cache. An empty cacheDir
+// means no cache; one that cannot be used is only slower.
+func loadDependencies(fset *token.FileSet, l *listing, cacheDir string) map[string]*types.Package {
+	d := &dependencies{fset: fset, listing: l, keys: map[string]string{}, known: map[string]*types.Package{"unsafe": types.Unsafe}}
+	if cacheDir == "" {
+		d.check(d.everything())
+		return d.known
+	}
+	d.cache = openCache(cacheDir)
+	missing := d.read(l.directDependencies())
+	if len(missing) > 0 {
+		d.check(missing)
+		_ = d.cache.save(fset, d.known, d.keysOf(missing))
+	}
+	return d.known
 }
 
-// loadDependencies returns the types of the foreign packages that the module's
-// own import. They come from a file in cacheDir that an earlier run has left
-// for exactly these sources, else from the sources themselves, of which only
-// the declarations are read: compiling them, as export data of the go command
-// needs, takes minutes on an empty build cache. An empty cacheDir means no
-// cache, and a cache that cannot be used is only slower.
-func loadDependencies(fset *token.FileSet, l *listing, cacheDir string) map[string]*types.Package {
-	direct := l.directDependencies()
-	file := ""
-	if cacheDir != "" {
-		file = filepath.Join(cacheDir, "deps-"+l.dependencyKey(direct))
-		if known, err := readDependencies(fset, file, direct); err == nil {
-			return known
+// dependencies is the loading of foreign packages.
+type dependencies struct {
+	fset    *token.FileSet
+	listing *listing
+	keys    map[string]string // of packages, see key
+	known   map[string]*types.Package
+	cache   *cache
+}
+
+func (d *dependencies) everything() []*listed {
+	var all []*listed
+	for _, p := range d.listing.sorted {
+		if !p.own && p.path != "unsafe" {
+			all = append(all, p)
 		}
 	}
-	known := l.checkDependencies(fset)
-	if file != "" {
-		_ = writeDependencies(fset, file, direct, known) // it is only faster with one
+	return all
+}
+
+// key names the sources of a package and of all that it imports, by the size
+// and the time of the files.
+func (d *dependencies) key(p *listed) string {
+	if k := d.keys[p.path]; k != "" {
+		return k
 	}
-	return known
+	h := sha256.New()
+	for _, f := range p.files {
+		if info, err := os.Stat(f); err == nil {
+			fmt.Fprintln(h, f, info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	for _, to := range slices.Sorted(maps.Values(p.imports)) {
+		if q := d.listing.packages[to]; q != nil {
+			fmt.Fprintln(h, to, d.key(q))
+		}
+	}
+	d.keys[p.path] = hex.EncodeToString(h.Sum(nil)[:16])
+	return d.keys[p.path]
+}
+
+func (d *dependencies) keysOf(pkgs []*listed) map[string]string {
+	keys := make(map[string]string, len(pkgs))
+	for _, p := range pkgs {
+		keys[p.path] = d.key(p)
+	}
+	return keys
+}
+
+// read takes packages from the cache. It returns those that are not in it,
+// with what they need that is not in it either, each after what it imports.
+func (d *dependencies) read(paths []string) []*listed {
+	var missing []*listed
+	seen := map[string]bool{}
+	var need func(path string)
+	need = func(path string) {
+		p := d.listing.packages[path]
+		if p == nil || path == "unsafe" || seen[path] {
+			return
+		}
+		seen[path] = true
+		if d.cache.read(d.fset, d.known, path, d.key(p)) {
+			return
+		}
+		for _, to := range slices.Sorted(maps.Values(p.imports)) {
+			need(to)
+		}
+		missing = append(missing, p)
+	}
+	for _, path := range paths {
+		need(path)
+	}
+	return missing
+}
+
+// check type-checks the declarations of packages. Errors are passed over:
+// without bodies there are some, and a dependency that does not compile is not
+// this tool's concern.
+func (d *dependencies) check(pkgs []*listed) {
+	jobs := make([]*job, len(pkgs))
+	for i, p := range pkgs {
+		jobs[i] = &job{pkg: p, parse: declarations}
+	}
+	checkTypes(d.fset, jobs, maps.Clone(d.known))
+	for _, j := range jobs {
+		d.known[j.pkg.path] = j.types
+	}
 }
 
 func (l *listing) directDependencies() []string {
@@ -54,123 +128,14 @@ func (l *listing) directDependencies() []string {
 		if !typed[p.path] {
 			continue
 		}
-		for _, path := range p.imports {
-			if q := l.packages[path]; q != nil && !q.own && path != "unsafe" {
+		for _, path := range slices.Concat(slices.Collect(maps.Values(p.imports)), p.optional) {
+			if q := l.packages[path]; q != nil && !q.own {
 				direct = append(direct, path)
 			}
 		}
 	}
 	slices.Sort(direct)
 	return slices.Compact(direct)
-}
-
-// dependencyKey names the sources of all dependencies by their size and time.
-func (l *listing) dependencyKey(direct []string) string {
-	h := sha256.New()
-	fmt.Fprintln(h, direct)
-	for _, p := range l.sorted {
-		if p.own {
-			continue
-		}
-		for _, f := range p.files {
-			if info, err := os.Stat(f); err == nil {
-				fmt.Fprintln(h, f, info.Size(), info.ModTime().UnixNano())
-			}
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-func readDependencies(fset *token.FileSet, file string, direct []string) (map[string]*types.Package, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	var entries []exported
-	if err := gob.NewDecoder(bytes.NewReader(content)).Decode(&entries); err != nil {
-		return nil, err
-	}
-	known := map[string]*types.Package{"unsafe": types.Unsafe}
-	for _, e := range entries {
-		if _, err := gcexportdata.Read(bytes.NewReader(e.Data), fset, known, e.Path); err != nil {
-			return nil, err
-		}
-	}
-	for _, path := range direct {
-		if known[path] == nil {
-			return nil, fmt.Errorf("%s is not in the cache", path)
-		}
-	}
-	return known, nil
-}
-
-func writeDependencies(fset *token.FileSet, file string, direct []string, known map[string]*types.Package) error {
-	entries := make([]exported, 0, len(direct))
-	for _, path := range direct {
-		var b bytes.Buffer
-		if err := gcexportdata.Write(&b, fset, known[path]); err != nil {
-			return err
-		}
-		entries = append(entries, exported{Path: path, Data: b.Bytes()})
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	partial, err := os.CreateTemp(filepath.Dir(file), "partial-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(partial.Name())
-	err = gob.NewEncoder(partial).Encode(entries)
-	if cerr := partial.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(partial.Name(), file); err != nil {
-		return err
-	}
-	return forgetOldest(filepath.Dir(file))
-}
-
-// forgetOldest keeps the newest files of the cache: branches differ in what
-// they import, and what few of them import is soon read again.
-func forgetOldest(dir string) error {
-	const keep = 8
-	files, err := filepath.Glob(filepath.Join(dir, "deps-*"))
-	if err != nil || len(files) <= keep {
-		return err
-	}
-	age := map[string]time.Time{}
-	for _, f := range files {
-		if info, err := os.Stat(f); err == nil {
-			age[f] = info.ModTime()
-		}
-	}
-	slices.SortFunc(files, func(a, b string) int { return age[b].Compare(age[a]) })
-	for _, f := range files[keep:] {
-		err = errors.Join(err, os.Remove(f))
-	}
-	return err
-}
-
-// checkDependencies type-checks the declarations of all dependencies. Errors
-// are passed over: without bodies there are some, and a dependency that does
-// not compile is not this tool's concern.
-func (l *listing) checkDependencies(fset *token.FileSet) map[string]*types.Package {
-	var jobs []*job
-	for _, p := range l.sorted {
-		if !p.own && p.path != "unsafe" {
-			jobs = append(jobs, &job{pkg: p, parse: declarations})
-		}
-	}
-	checkTypes(fset, jobs, nil)
-	known := make(map[string]*types.Package, len(jobs))
-	for _, j := range jobs {
-		known[j.pkg.path] = j.types
-	}
-	return known
 }
 
 // declarations parses a file and drops the bodies of its functions.

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/tools/go/packages"
@@ -23,6 +26,8 @@ type listed struct {
 	ignored    []string          // Go files that a build constraint excludes
 	tests      []string          // test files
 	imports    map[string]string // from the path in an import declaration to the package's path
+	maybe      []string          // paths of packages that ignored files import
+	optional   []string          // what ignored files import
 	own        bool              // belongs to the module that is checked
 }
 
@@ -54,7 +59,33 @@ func list(ctx context.Context, root string) (*listing, error) {
 		return nil, fmt.Errorf("list the packages below %s: there is no Go module with packages", root)
 	}
 	packages.Visit(roots, nil, func(p *packages.Package) { l.add(root, p) })
-	return l, l.addUnlisted(os.DirFS(root))
+	if err := l.addUnlisted(os.DirFS(root)); err != nil {
+		return nil, err
+	}
+	for _, p := range l.sorted {
+		for _, f := range p.ignored {
+			if p.own {
+				p.optional = append(p.optional, importsOf(filepath.Join(root, f))...)
+			}
+		}
+	}
+	return l, nil
+}
+
+// importsOf are the paths that a file imports. Whether it can be parsed is told
+// elsewhere.
+func importsOf(file string) []string {
+	f, _ := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	if f == nil {
+		return nil
+	}
+	var paths []string
+	for _, im := range f.Imports {
+		if path, err := strconv.Unquote(im.Path.Value); err == nil {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 // addUnlisted adds the folders with Go files of which the build takes none:

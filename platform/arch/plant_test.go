@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -148,12 +147,4 @@ func (o overlay) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	slices.SortFunc(above, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return above, nil
-}
-
-// readReal is a file of this repository.
-func readReal(t *testing.T, w *World, name string) string {
-	t.Helper()
-	content, err := os.ReadFile(path.Join(w.Root, name))
-	require.NoError(t, err)
-	return string(content)
 }
