@@ -46,11 +46,15 @@ func eventRules() []*Rule {
 func (w *World) messageOf(t types.Type) (module, message string, ok bool) {
 	// A struct that embeds a message is that message to protobuf.
 	obj, _, _ := types.LookupFieldOrMethod(t, true, nil, "ProtoReflect")
-	method, ok := obj.(*types.Func)
-	if !ok {
-		return "", "", false
+	if method, isFunc := obj.(*types.Func); isFunc {
+		if module, message, ok = w.inContract(namedOf(method.Signature().Recv().Type())); ok {
+			return module, message, true
+		}
 	}
-	n := namedOf(method.Signature().Recv().Type())
+	return w.inContract(namedOf(t))
+}
+
+func (w *World) inContract(n *types.Named) (module, name string, ok bool) {
 	if n == nil || n.Obj().Pkg() == nil {
 		return "", "", false
 	}

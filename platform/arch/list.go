@@ -26,7 +26,6 @@ type listed struct {
 	ignored    []string          // Go files that a build constraint excludes
 	tests      []string          // test files
 	imports    map[string]string // from the path in an import declaration to the package's path
-	maybe      []string          // paths of packages that ignored files import
 	optional   []string          // what ignored files import
 	own        bool              // belongs to the module that is checked
 }

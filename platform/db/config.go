@@ -25,7 +25,7 @@ type Config struct {
 	AdminDSN   string            // Postgres: may create roles and schemas; only Setup connects with it
 	RoleSecret string            // key of the module roles' passwords; empty: AdminDSN's password
 	Modules    map[string]string // complete DSN of a module that has its own server or role
-	MaxConns   int               // connections per module, at least 2; 0 = 4 x GOMAXPROCS, at least 8
+	MaxConns   int               // Postgres: connections per module, at least 2; 0 = 4 x GOMAXPROCS, at least 8
 }
 
 // Dialect is "postgres" when a server is configured for all modules, else

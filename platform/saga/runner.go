@@ -29,7 +29,7 @@ type Runner struct {
 	db       *db.DB
 	o        Options
 	programs map[string]*program
-	ready    chan instance
+	ready    chan *instance
 	wake     chan struct{}
 }
 
@@ -44,7 +44,7 @@ func NewRunner(d *db.DB, o Options) *Runner {
 	if o.Workers == 0 {
 		o.Workers = 16
 	}
-	return &Runner{db: d, o: o, programs: map[string]*program{}, ready: make(chan instance, queueSize), wake: make(chan struct{}, 1)}
+	return &Runner{db: d, o: o, programs: map[string]*program{}, ready: make(chan *instance, queueSize), wake: make(chan struct{}, 1)}
 }
 
 func (r *Runner) add(p *program) {
@@ -103,7 +103,7 @@ func (r *Runner) start(ctx context.Context, name, id string, data []byte, timeou
 			return
 		}
 		select {
-		case r.ready <- in:
+		case r.ready <- &in:
 		default: // the queue filled up meanwhile: it runs when its lease has run out
 		}
 	})
@@ -130,7 +130,7 @@ func (r *Runner) Run(ctx context.Context) error {
 				case <-ctx.Done():
 					return nil
 				case in := <-r.ready:
-					r.run(ctx, in)
+					r.run(ctx, *in)
 				}
 			}
 		})
@@ -169,9 +169,9 @@ func (r *Runner) poll(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			r.o.Log.ErrorContext(ctx, "sagas cannot be claimed; retrying", "module", r.db.Module(), "error", err)
 		}
-		for _, in := range claimed {
+		for i := range claimed {
 			select {
-			case r.ready <- in:
+			case r.ready <- &claimed[i]:
 			case <-ctx.Done():
 				return nil
 			}
