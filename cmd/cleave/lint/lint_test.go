@@ -106,10 +106,14 @@ func TestFormats(t *testing.T) {
 		var log struct {
 			Version string
 			Runs    []struct {
-				Tool    struct{ Driver struct{ Rules []struct{ ID string } } }
+				Tool struct {
+					Driver struct{ Rules []struct{ ID string } }
+				}
 				Results []struct {
-					RuleID       string
-					Locations    []struct{ PhysicalLocation struct{ Region struct{ StartLine int } } }
+					RuleID    string
+					Locations []struct {
+						PhysicalLocation struct{ Region struct{ StartLine int } }
+					}
 					Suppressions []struct{ Kind, Justification string }
 				}
 			}
