@@ -164,7 +164,7 @@ func (p *program) beginsTx(n *node) bool {
 		return false
 	}
 	for _, o := range p.ways[n] {
-		if o.running == inTx {
+		if o.running == inTx || o.running == likelyTx {
 			return true
 		}
 	}

@@ -11,10 +11,11 @@ import (
 type running uint8
 
 const (
-	where   running = iota // where its caller runs
-	inTx                   // in a transaction of the module's database
-	outside                // in none, whatever runs it
-	maybeTx                // in one on Postgres
+	where    running = iota // where its caller runs
+	inTx                    // in a transaction of the module's database
+	outside                 // in none, whatever runs it
+	maybeTx                 // in one on Postgres
+	likelyTx                // in one of something that looks like the database
 )
 
 // occasion is one way in which a function comes to run.
@@ -157,6 +158,9 @@ func (p *program) flowArgument(u use, to *ast.CallExpr, arg ast.Expr, seen map[a
 		isFunc(callee, "sync", "WaitGroup.Go"):
 		return at(outside, shortName(callee)+" in "+u.in.name)
 	}
+	if looksLikeTx(callee) {
+		return at(likelyTx, "a transaction")
+	}
 	if _, ok := u.in.parents[to].(*ast.GoStmt); ok {
 		return at(outside, "go statement in "+u.in.name)
 	}
@@ -172,6 +176,16 @@ func (p *program) flowArgument(u use, to *ast.CallExpr, arg ast.Expr, seen map[a
 		return at(where, u.in.name)
 	}
 	return all
+}
+
+// looksLikeTx reports whether f is the method of an interface that db.DB may
+// be behind.
+func looksLikeTx(f *types.Func) bool {
+	if f == nil || f.Name() != "Tx" || f.Signature().Recv() == nil || !types.IsInterface(f.Signature().Recv().Type()) {
+		return false
+	}
+	params := f.Signature().Params()
+	return params.Len() == 2 && isContext(params.At(0).Type())
 }
 
 func (p *program) targetsOf(n *node, expr *ast.CallExpr) []*node {
@@ -279,7 +293,7 @@ func (p *program) findTransactional() map[*node]bool {
 
 func everyOccasion(ways []occasion, in map[*node]bool) bool {
 	for _, o := range ways {
-		if o.running != inTx && (o.running != where || o.caller == nil || !in[o.caller]) {
+		if o.running != inTx && o.running != likelyTx && (o.running != where || o.caller == nil || !in[o.caller]) {
 			return false
 		}
 	}
@@ -301,7 +315,7 @@ func (p *program) outsideChain(n *node) []Link {
 		queue = queue[1:]
 		next := false
 		for _, o := range p.ways[s.n] {
-			if o.running == inTx || o.caller != nil && o.running == where && (seen[o.caller] || p.transactional[o.caller]) {
+			if o.running == inTx || o.running == likelyTx || o.caller != nil && o.running == where && (seen[o.caller] || p.transactional[o.caller]) {
 				continue
 			}
 			if o.caller == nil || o.running != where {

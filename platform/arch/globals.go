@@ -146,7 +146,7 @@ func (p *pass) mutated(call *ast.CallExpr) ast.Expr {
 // receiver points to.
 func (p *pass) writesReceiver(f *types.Func) bool {
 	for _, pkg := range p.world.Packages {
-		if pkg.Types != f.Pkg() {
+		if pkg.Types != f.Pkg() || pkg.Info == nil {
 			continue
 		}
 		for _, file := range pkg.Files {
@@ -240,6 +240,11 @@ func (p *pass) stateful(t types.Type, seen map[types.Type]bool) string {
 		case below(path, "google.golang.org/protobuf"), isMessage(u):
 			return ""
 		case below(path, p.world.Path+"/modules") || strings.Contains(path, "."):
+			for m := range u.Methods() {
+				if p.writesReceiver(m.Origin()) {
+					return "its method " + m.Name() + " writes to it"
+				}
+			}
 			return p.stateful(u.Underlying(), seen)
 		}
 	}
