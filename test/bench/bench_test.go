@@ -2,8 +2,13 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +87,39 @@ func TestLatencies(t *testing.T) {
 	times, err := latencies(prefix)
 	require.NoError(t, err)
 	require.Equal(t, []time.Duration{900 * time.Microsecond, 1200 * time.Microsecond, 2500 * time.Microsecond}, times)
+}
+
+func TestClient(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 10_000) // too long to be sent with its length
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch r.URL.Path {
+		case "/long":
+			_, _ = io.WriteString(w, long)
+		case "/empty":
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			w.WriteHeader(http.StatusCreated)
+			_, _ = fmt.Fprintf(w, "%s %s %s %s", r.Method, r.Header.Get("Authorization"), r.Header.Get("Idempotency-Key"), body)
+		}
+	}))
+	defer server.Close()
+	c, err := dial(server.Listener.Addr().String(), "t")
+	require.NoError(t, err)
+	defer c.close()
+	for range 2 { // on one connection
+		for _, want := range []struct {
+			path   string
+			status int
+			answer string
+		}{{"/long", 200, long}, {"/empty", 204, ""}, {"/", 201, "POST Bearer t k {}"}} {
+			status, answer, err := c.do(http.MethodPost, want.path, "k", []byte("{}"))
+			require.NoError(t, err)
+			require.Equal(t, want.status, status)
+			require.Equal(t, want.answer, string(answer))
+		}
+	}
 }
 
 func TestReport(t *testing.T) {

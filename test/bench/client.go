@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"net/http/httputil"
 	"strconv"
 	"time"
 )
@@ -52,13 +52,46 @@ func (c *client) do(method, path, key string, body []byte) (status int, answer [
 	if _, err = c.conn.Write(b); err != nil {
 		return 0, nil, err
 	}
-	r, err := http.ReadResponse(c.reader, nil)
+	return c.receive()
+}
+
+// receive reads a response. It knows of its headers only those that say how
+// long the body is.
+func (c *client) receive() (status int, body []byte, err error) {
+	line, err := c.reader.ReadSlice('\n')
 	if err != nil {
 		return 0, nil, err
 	}
+	if len(line) < len("HTTP/1.1 200") || !bytes.HasPrefix(line, []byte("HTTP/1.1 ")) {
+		return 0, nil, fmt.Errorf("not a response: %q", line)
+	}
+	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
+		return 0, nil, err
+	}
+	length, chunked := 0, false
+	for {
+		if line, err = c.reader.ReadSlice('\n'); err != nil {
+			return 0, nil, err
+		}
+		if len(line) <= 2 {
+			break
+		}
+		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return 0, nil, err
+			}
+		}
+		chunked = chunked || bytes.HasPrefix(line, []byte("Transfer-Encoding: chunked"))
+	}
 	c.answer.Reset()
-	_, err = io.Copy(&c.answer, r.Body)
-	return r.StatusCode, c.answer.Bytes(), err
+	if chunked {
+		if _, err = c.answer.ReadFrom(httputil.NewChunkedReader(c.reader)); err == nil {
+			_, err = c.reader.Discard(len("\r\n"))
+		}
+		return status, c.answer.Bytes(), err
+	}
+	_, err = io.CopyN(&c.answer, c.reader, int64(length))
+	return status, c.answer.Bytes(), err
 }
 
 // call sends one request with a JSON body and decodes a 2xx answer into out;
