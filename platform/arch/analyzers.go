@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -14,32 +15,43 @@ import (
 // Analyzers are the rules of a package for go vet -vettool. Those of a module
 // or of the world need all packages at once and run in Check alone.
 func Analyzers() []*analysis.Analyzer {
+	// One world for all rules on a package.
+	world := &analysis.Analyzer{
+		Name: "boundaryworld", Doc: "boundaryworld: what the boundary rules share", ResultType: reflect.TypeFor[*World](),
+		Run: func(pass *analysis.Pass) (any, error) { return packageWorld(pass) },
+	}
 	var all []*analysis.Analyzer
 	for _, r := range Rules() {
 		if r.pkg == nil {
 			continue
 		}
 		all = append(all, &analysis.Analyzer{
-			Name: strings.ReplaceAll(r.Name, "-", ""), Doc: r.Name + ": " + r.Reason,
-			Run: func(pass *analysis.Pass) (any, error) { return nil, analyze(pass, r) },
+			Name: strings.ReplaceAll(r.Name, "-", ""), Doc: r.Name + ": " + r.Reason, Requires: []*analysis.Analyzer{world},
+			Run: func(pass *analysis.Pass) (any, error) {
+				if w := pass.ResultOf[world].(*World); w != nil {
+					report(pass, w, r)
+				}
+				return nil, nil
+			},
 		})
 	}
 	return all
 }
 
-// analyze runs a rule on the package of a pass.
-func analyze(pass *analysis.Pass, r *Rule) error {
-	if pass.Module == nil || len(pass.Files) == 0 || strings.HasSuffix(pass.Pkg.Path(), ".test") {
-		return nil
-	}
+// packageWorld is a world with the package of a pass alone; nil when the package
+// is not the Go module's own.
+func packageWorld(pass *analysis.Pass) (*World, error) {
 	path, _, _ := strings.Cut(pass.Pkg.Path(), " ") // a test variant has its name behind
+	if pass.Module == nil || len(pass.Files) == 0 || strings.HasSuffix(path, ".test") || !below(path, pass.Module.Path) {
+		return nil, nil
+	}
 	root, err := findRoot(filepath.Dir(pass.Fset.File(pass.Files[0].FileStart).Name()))
-	if err != nil || !below(path, pass.Module.Path) {
-		return err
+	if err != nil {
+		return nil, err
 	}
 	w := &World{Root: root, Path: pass.Module.Path, Fset: pass.Fset, files: os.DirFS(root)}
 	if err := w.readModules(); err != nil {
-		return err
+		return nil, err
 	}
 	dir := strings.TrimPrefix(strings.TrimPrefix(strings.TrimSuffix(path, "_test"), w.Path), "/")
 	pkg := &Package{Path: path, Dir: dir, Types: pass.Pkg, Info: pass.TypesInfo}
@@ -57,6 +69,11 @@ func analyze(pass *analysis.Pass, r *Rule) error {
 		f.Test = f.Test || helper
 	}
 	w.Packages = []*Package{pkg}
+	return w, nil
+}
+
+// report runs one rule, side by side with others on the same world.
+func report(pass *analysis.Pass, w *World, r *Rule) {
 	c := newCheck(w)
 	c.runPackages(r)
 	c.sort()
@@ -66,7 +83,6 @@ func analyze(pass *analysis.Pass, r *Rule) error {
 			pass.Report(analysis.Diagnostic{Pos: f.pos, Message: fmt.Sprintf("%s: %s. Fix: %s", r.Name, f.Message, f.Fix)})
 		}
 	}
-	return nil
 }
 
 // importsTesting reports whether a file imports testing. When it is no test
