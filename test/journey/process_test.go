@@ -1,14 +1,11 @@
 package journey_test
 
 import (
-	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
-	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +16,7 @@ import (
 
 	"cleave/platform/db"
 	"cleave/platform/db/dbtest"
+	"cleave/test/harness"
 )
 
 // site is an installation: a data folder and a database, which outlive the
@@ -58,16 +56,7 @@ func eachSite(t *testing.T, fn func(t *testing.T, s *site), settings ...string) 
 }
 
 // command is the program with the site's settings and none of this process's.
-func (s *site) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(binary, args...)
-	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "CLEAVE_") {
-			cmd.Env = append(cmd.Env, e)
-		}
-	}
-	cmd.Env = append(cmd.Env, s.env...)
-	return cmd
-}
+func (s *site) command(args ...string) *exec.Cmd { return harness.Command(binary, s.env, args...) }
 
 // outcome is what a command left behind.
 type outcome struct {
@@ -103,74 +92,32 @@ func (s *site) data(t testing.TB, into any, args ...string) {
 
 // server is a process that serves.
 type server struct {
+	*harness.Process
 	url   string
 	token string // of the first administrator; "" when there is one
 	block string // what it printed when it was ready
-
-	cmd    *exec.Cmd
-	exited chan struct{}
-	mu     sync.Mutex
-	log    []string
 }
-
-var (
-	apiLine   = regexp.MustCompile(`(?m)^  API +(http://\S+)/api/v1$`)
-	tokenLine = regexp.MustCompile(`(?m)^  first admin token +(\S+)$`)
-)
 
 // serve starts a server and returns once it is ready. It is stopped at the end
 // of the test, unless the test does that, and must not have logged an error.
 func (s *site) serve(t testing.TB, args ...string) *server {
 	t.Helper()
-	v := &server{cmd: s.command(append([]string{"serve"}, args...)...), exited: make(chan struct{})}
-	errs, err := v.cmd.StderrPipe()
+	p, err := harness.Start(s.command(append([]string{"serve"}, args...)...))
 	require.NoError(t, err)
-	require.NoError(t, v.cmd.Start())
+	v := &server{Process: p}
 	t.Cleanup(func() { v.end(t) })
-	ready := make(chan struct{})
-	go v.follow(errs, ready)
-	select {
-	case <-ready:
-	case <-v.exited:
-	case <-time.After(patience):
-	}
-	v.block = strings.Join(v.lines(), "\n")
-	found := apiLine.FindStringSubmatch(v.block)
-	require.NotNil(t, found, "the server did not start:\n%s", v.block)
-	v.url = found[1]
-	if found := tokenLine.FindStringSubmatch(v.block); found != nil {
-		v.token = found[1]
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	v.url, v.token, err = p.Ready(ctx)
+	require.NoError(t, err)
+	v.block = p.Log()
 	return v
-}
-
-// follow collects standard error until the process ends. The start-up block
-// ends with the line about mail.
-func (v *server) follow(errs io.Reader, ready chan<- struct{}) {
-	lines := bufio.NewScanner(errs)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		v.mu.Lock()
-		v.log = append(v.log, lines.Text())
-		v.mu.Unlock()
-		if strings.HasPrefix(lines.Text(), "  mail ") {
-			close(ready)
-		}
-	}
-	_ = v.cmd.Wait()
-	close(v.exited)
-}
-
-func (v *server) lines() []string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.log
 }
 
 // signal sends s and waits until the process has ended.
 func (v *server) signal(t testing.TB, s syscall.Signal) int {
 	t.Helper()
-	require.NoError(t, v.cmd.Process.Signal(s))
+	require.NoError(t, v.Signal(s))
 	return v.wait(t)
 }
 
@@ -178,34 +125,34 @@ func (v *server) signal(t testing.TB, s syscall.Signal) int {
 func (v *server) wait(t testing.TB) int {
 	t.Helper()
 	select {
-	case <-v.exited:
+	case <-v.Exited():
 	case <-time.After(patience):
-		_ = v.cmd.Process.Signal(syscall.SIGQUIT) // shows what every goroutine waits for
-		<-v.exited
-		t.Fatalf("the server did not stop:\n%s", strings.Join(v.lines(), "\n"))
+		_ = v.Signal(syscall.SIGQUIT) // shows what every goroutine waits for
+		<-v.Exited()
+		t.Fatalf("the server did not stop:\n%s", v.Log())
 	}
-	return v.cmd.ProcessState.ExitCode()
+	return v.Code()
 }
 
 // stop ends the server as an operator does.
 func (v *server) stop(t testing.TB) {
 	t.Helper()
-	require.Zero(t, v.signal(t, syscall.SIGTERM), strings.Join(v.lines(), "\n"))
+	require.Zero(t, v.signal(t, syscall.SIGTERM), v.Log())
 }
 
 func (v *server) end(t testing.TB) {
 	select {
-	case <-v.exited:
+	case <-v.Exited():
 	default:
 		v.stop(t)
 	}
-	for _, line := range v.lines() {
+	for _, line := range v.Lines() {
 		if strings.Contains(line, `"level":"ERROR"`) || strings.HasPrefix(line, "panic:") {
 			t.Errorf("the server logged: %s", line)
 		}
 	}
 	if t.Failed() && testing.Verbose() {
-		t.Logf("the server's log:\n%s", strings.Join(v.lines(), "\n"))
+		t.Logf("the server's log:\n%s", v.Log())
 	}
 }
 

@@ -162,7 +162,7 @@ func TestStop(t *testing.T) {
 		stream.next(t)
 		late := &intent{buyer: c.buyers[2], key: newKey(), pieces: 1}
 		finish := late.slowly(t, c.lamp)
-		require.NoError(t, w.server.cmd.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, w.server.Signal(syscall.SIGTERM))
 		wait()
 		<-stream.ended
 		require.True(t, happens(func() bool {
