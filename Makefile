@@ -36,6 +36,7 @@ lint: ## Check code, boundaries, contracts and reference documents
 	@unformatted=$$($(TOOL) gofumpt -l $(SOURCES)) && if [ -n "$$unformatted" ]; then \
 		echo "not formatted by gofumpt:"; echo "$$unformatted"; exit 1; fi
 	$(GO) mod tidy -diff
+	cd test/bench/peers && $(GO) vet ./... && $(GO) mod tidy -diff
 	$(GO) tool cleave lint
 	$(GO) tool cleave contract
 	$(GO) tool cleave docs --check

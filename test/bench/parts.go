@@ -8,25 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"cleave/modules/order"
-	orderv1 "cleave/modules/order/v1"
 	userv1 "cleave/modules/user/v1"
 	"cleave/platform/auth"
-	"cleave/platform/db"
-	"cleave/platform/db/dbtest"
-	"cleave/platform/event"
 	"cleave/platform/module"
 	"cleave/platform/rpc"
 )
 
 // measureParts measures single parts.
-func (o *options) measureParts(ctx context.Context, b *bed, r *report) error {
+func (o *options) measureParts(ctx context.Context, _ *bed, r *report) error {
 	r.section("Parts, on one core")
 	call, err := measureCall()
 	if err != nil {
@@ -38,21 +31,6 @@ func (o *options) measureParts(ctx context.Context, b *bed, r *report) error {
 		return err
 	}
 	r.figure("token verified and permission decided, known token", "%s", check)
-	r.section(fmt.Sprintf("Events from commit to the commit of their effect in another module, %d per second", time.Second/pace))
-	c, err := o.openCluster(ctx, b)
-	if err != nil {
-		return err
-	}
-	for _, config := range []struct {
-		name string
-		db   db.Config
-	}{{"SQLite", db.Config{Dir: b.TempDir()}}, {"Postgres", c.server.Database(b)}} {
-		times, err := measureEvents(ctx, b, config.db, o.paced())
-		if err != nil {
-			return err
-		}
-		r.figure(config.name, "p50 %s, p99 %s", millis(quantile(times, 0.5)), millis(quantile(times, 0.99)))
-	}
 	return nil
 }
 
@@ -117,58 +95,4 @@ func cost(fn func() error) (string, error) {
 		}
 	})
 	return fmt.Sprintf("%s µs, %d allocations", short(float64(result.NsPerOp())/1000), result.AllocsPerOp()), failure
-}
-
-// measureEvents publishes events in one module and handles them in another.
-func measureEvents(ctx context.Context, b *bed, c db.Config, count int) ([]time.Duration, error) {
-	from, to := dbtest.Open(b, c, "order", nil, nil), dbtest.Open(b, c, "notification", nil, nil)
-	bus := event.NewBus(event.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now, NewID: module.NewID})
-	publisher := bus.Publisher("order", from, []event.Type{orderv1.Placed})
-	var (
-		mu        sync.Mutex
-		committed = make([]time.Time, count)
-		times     []time.Duration
-		done      = make(chan struct{})
-	)
-	handler := event.On(orderv1.Placed, "measure", func(ctx context.Context, _ event.Meta, e *orderv1.OrderPlaced) error {
-		n, err := strconv.Atoi(e.GetOrderId())
-		to.AfterCommit(ctx, func() {
-			mu.Lock()
-			defer mu.Unlock()
-			if times = append(times, time.Since(committed[n])); len(times) == count {
-				close(done)
-			}
-		})
-		return err
-	})
-	if err := bus.Subscribe("notification", to, []event.Type{orderv1.Placed}, []event.Handler{handler}); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- bus.Run(ctx) }()
-	err := atPace(ctx, count, func(n int) error {
-		mu.Lock()
-		committed[n] = time.Now() // in case that the effect is faster than this goroutine
-		mu.Unlock()
-		err := from.Tx(ctx, func(ctx context.Context) error {
-			from.AfterCommit(ctx, func() {
-				mu.Lock()
-				defer mu.Unlock()
-				committed[n] = time.Now()
-			})
-			return publisher.Publish(ctx, strconv.Itoa(n), &orderv1.OrderPlaced{OrderId: strconv.Itoa(n), Number: "O-6MEMV5Q-K3W8X2T"})
-		})
-		return err
-	})
-	if err == nil {
-		select {
-		case <-done:
-		case <-time.After(10 * time.Second):
-			err = errors.New("not every event was handled")
-		}
-	}
-	cancel()
-	slices.Sort(times)
-	return times, errors.Join(err, <-ended)
 }
