@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cleave/platform/backoff"
 	"cleave/platform/db"
 )
 
@@ -20,6 +21,7 @@ type Options struct {
 	BackoffMax  time.Duration // default 30 s
 	Timeout     time.Duration // of one handler's run; default 10 s
 	Retention   time.Duration // of handled events, which are remembered to refuse repeats; default 7 days
+	Pipe        Pipe          // default NewInProcess(); closed by whoever made it
 	Log         *slog.Logger
 	Now         func() time.Time
 	NewID       func() string
@@ -33,6 +35,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.BackoffMax, 30*time.Second)
 	setDefault(&o.Timeout, 10*time.Second)
 	setDefault(&o.Retention, 7*24*time.Hour)
+	if o.Pipe == nil {
+		o.Pipe = NewInProcess()
+	}
 	return o
 }
 
@@ -45,15 +50,16 @@ func setDefault[T comparable](v *T, d T) {
 
 // Bus connects the publishers and subscribers of one process.
 type Bus struct {
-	o       Options
-	relays  []*relay
-	workers []*worker
-	inboxes map[string][]*inbox // by event type name
+	o          Options
+	relays     []*relay
+	workers    []*worker
+	inboxes    []*inbox
+	subscribed chan struct{} // closed by Run
 }
 
 // NewBus returns a bus without modules. Log, Now and NewID must be set.
 func NewBus(o Options) *Bus {
-	return &Bus{o: o.withDefaults(), inboxes: map[string][]*inbox{}}
+	return &Bus{o: o.withDefaults(), subscribed: make(chan struct{})}
 }
 
 // Publisher returns the publisher of a module that may publish the given types.
@@ -62,7 +68,7 @@ func (b *Bus) Publisher(module string, d *db.DB, publishes []Type) *Publisher {
 	for _, t := range publishes {
 		allowed[t.Name()] = true
 	}
-	r := &relay{module: module, db: d, o: b.o, pipe: b, wake: make(chan struct{}, 1)}
+	r := &relay{module: module, db: d, o: b.o, pipe: b.o.Pipe, wake: make(chan struct{}, 1)}
 	b.relays = append(b.relays, r)
 	return &Publisher{module: module, db: d, allowed: allowed, now: b.o.Now, newID: b.o.NewID, nudge: func() { nudge(r.wake) }}
 }
@@ -86,49 +92,43 @@ func (b *Bus) Subscribe(module string, d *db.DB, declared []Type, handlers []Han
 		seen[name] = true
 		w := &worker{subscriber: name, handler: h, db: d, o: b.o, wake: make(chan struct{}, 1)}
 		b.workers = append(b.workers, w)
-		b.inboxes[h.Type.Name()] = append(b.inboxes[h.Type.Name()], &inbox{module: module, db: d, subscriber: name, wake: w.wake})
+		b.inboxes = append(b.inboxes, &inbox{
+			sub: Subscription{Subscriber: name, Type: h.Type.Name(), Source: h.Type.Source()}, db: d, wake: w.wake,
+		})
 	}
 	return nil
 }
 
 // inbox is where one subscriber receives.
 type inbox struct {
-	module     string
-	db         *db.DB
-	subscriber string
-	wake       chan struct{}
+	sub  Subscription
+	db   *db.DB
+	wake chan struct{}
 }
 
-// Deliver is the in-process pipe: it stores the events in the inbox of every
-// subscriber in this process, one transaction a module, and returns once all
-// are durable. Events that an inbox holds already are passed over.
-func (b *Bus) Deliver(ctx context.Context, events []Envelope) error {
-	rows := map[*db.DB][]inboxRow{}
-	woken := map[chan struct{}]bool{}
-	for _, e := range events {
-		for _, in := range b.inboxes[e.Type] {
-			rows[in.db] = append(rows[in.db], e.inboxRow(in.subscriber))
-			woken[in.wake] = true
-		}
+// accept stores events in the inbox and returns once they are durable. Those
+// that it holds already are passed over.
+func (in *inbox) accept(ctx context.Context, events []Envelope) error {
+	rows := make([]inboxRow, len(events))
+	for i, e := range events {
+		rows[i] = e.inboxRow(in.sub.Subscriber)
 	}
-	for d, rows := range rows {
-		if err := receive(ctx, d, rows); err != nil {
-			return err
-		}
+	if err := receive(ctx, in.db, rows); err != nil {
+		return err
 	}
-	for wake := range woken {
-		nudge(wake)
-	}
+	nudge(in.wake)
 	return nil
 }
 
+// Subscribed is closed once Run has made every subscription durable. Until
+// then nothing leaves the outboxes, so that no subscriber of this process
+// misses an event that the process publishes.
+func (b *Bus) Subscribed() <-chan struct{} { return b.subscribed }
+
 // Run delivers until ctx ends, then returns nil. What it had begun is finished
-// or rolled back by then.
+// or rolled back by then. It may be called once.
 func (b *Bus) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, r := range b.relays {
-		g.Go(func() error { return loop(ctx, r.wake, r.o, r.module+" outbox", r.step) })
-	}
 	for _, w := range b.workers {
 		g.Go(func() error { return loop(ctx, w.wake, w.o, w.subscriber, w.step) })
 	}
@@ -139,7 +139,43 @@ func (b *Bus) Run(ctx context.Context) error {
 			g.Go(func() error { return purgeLoop(ctx, w.db, w.o) })
 		}
 	}
+	g.Go(func() error {
+		if !b.subscribe(ctx) {
+			return nil
+		}
+		for _, in := range b.inboxes {
+			g.Go(func() error { return b.o.Pipe.Receive(ctx, in.sub, in.accept) })
+		}
+		for _, r := range b.relays {
+			g.Go(func() error { return loop(ctx, r.wake, r.o, r.module+" outbox", r.step) })
+		}
+		return nil
+	})
 	return g.Wait()
+}
+
+// subscribe tries until the subscriptions are durable. It returns false when
+// ctx ended before.
+func (b *Bus) subscribe(ctx context.Context) bool {
+	subs := make([]Subscription, len(b.inboxes))
+	for i, in := range b.inboxes {
+		subs[i] = in.sub
+	}
+	for attempt := 1; ; attempt++ {
+		err := b.o.Pipe.Subscribe(ctx, subs)
+		if err == nil {
+			close(b.subscribed)
+			return true
+		}
+		if attempt == 1 && ctx.Err() == nil {
+			b.o.Log.ErrorContext(ctx, "events wait in the outboxes: the pipe does not take the subscriptions; retrying", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(backoff.Delay(attempt, b.o.BackoffMin, time.Second)):
+		}
+	}
 }
 
 // loop calls step while it reports progress, and otherwise waits for a nudge

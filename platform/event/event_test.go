@@ -284,16 +284,21 @@ func TestDelivery_ViolationAtCommitBlamesItsEvent(t *testing.T) {
 func TestDelivery_RepeatHasNoEffect(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, c db.Config) {
-		w := setup(t, c)
+		w, pipe := setup(t, c), event.NewInProcess()
+		o := options()
+		o.Pipe = pipe
+		w.bus = event.NewBus(o)
+		w.publisher = w.bus.Publisher("order", w.from, []event.Type{said})
 		w.subscribe(t, w.record("mail", nil))
 		e := event.Envelope{
 			Meta:    event.Meta{ID: uuid.NewString(), Type: said.Name(), Source: "order", Key: "k", Time: time.Now()},
 			Payload: []byte{0x0a, 1, 'x'},
 		}
-		require.NoError(t, w.bus.Deliver(t.Context(), []event.Envelope{e, e}))
 		run(t, w.bus)
+		<-w.bus.Subscribed()
+		require.NoError(t, pipe.Deliver(t.Context(), "order", []event.Envelope{e, e}))
 		w.eventually(t, 1)
-		require.NoError(t, w.bus.Deliver(t.Context(), []event.Envelope{e}))
+		require.NoError(t, pipe.Deliver(t.Context(), "order", []event.Envelope{e}))
 		w.say(t, "k", "last")
 		require.Len(t, w.eventually(t, 2), 2)
 	})

@@ -6,13 +6,6 @@ import (
 	"cleave/platform/db"
 )
 
-// Pipe carries events from an outbox to the inboxes of their subscribers.
-type Pipe interface {
-	// Deliver returns nil once the next hop holds all events durably, in this
-	// order per key. It may be called again with the same events.
-	Deliver(ctx context.Context, events []Envelope) error
-}
-
 // relay moves one module's outbox into the pipe, oldest first.
 type relay struct {
 	module string
@@ -43,7 +36,7 @@ func (r *relay) step(ctx context.Context) (more bool, err error) {
 		for i, row := range rows {
 			events[i], seqs[i] = row.envelope(r.module), row.Seq
 		}
-		if err := r.pipe.Deliver(ctx, events); err != nil {
+		if err := r.pipe.Deliver(ctx, r.module, events); err != nil {
 			return err
 		}
 		more = len(rows) == r.o.Batch

@@ -1,0 +1,67 @@
+package event
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Pipe carries events from the outbox of the module that published them to the
+// inboxes of their subscribers, in this process or over a broker. It gives
+// every event to each subscriber at least once and keeps the order per key;
+// inboxes refuse repeats. All methods may be called at the same time.
+type Pipe interface {
+	// Subscribe makes durable subscriptions and returns once events delivered
+	// from now on reach them, also while nobody receives. A subscription that
+	// exists already keeps its position.
+	Subscribe(ctx context.Context, subs []Subscription) error
+
+	// Deliver hands over events of one source, oldest first. It returns nil
+	// once the next hop holds all of them durably, in this order per key. After
+	// an error any of them may have been handed over, in order per key, and all
+	// are to be delivered again. A *Rejected error names those that never can
+	// be; the others were handed over.
+	Deliver(ctx context.Context, source string, events []Envelope) error
+
+	// Receive gives what arrives for sub to accept, in order per key, until ctx
+	// ends, and then returns nil; no call of accept outlasts it. Events are
+	// acknowledged after accept returned nil and given again after an error. It
+	// keeps trying while the broker is away. sub must have been subscribed.
+	Receive(ctx context.Context, sub Subscription, accept func(context.Context, []Envelope) error) error
+
+	// Ping reports why the next hop cannot be reached, nil if it can.
+	Ping(ctx context.Context) error
+
+	// Close ends the connection; nothing else may be running.
+	Close() error
+}
+
+// Subscription is one subscriber's durable claim on the events of one type. It
+// begins with the events delivered after its first Subscribe.
+type Subscription struct {
+	Subscriber string // module.handler
+	Type       string // protobuf full name
+	Source     string // the module that publishes Type
+	History    bool   // begin with the oldest event that the next hop still holds
+}
+
+// Rejected is the error of Deliver for events that the next hop will never
+// take, such as one larger than the broker allows. It says nothing against the
+// other events of the call.
+type Rejected struct {
+	IDs []string
+	Err error // why
+}
+
+func (e *Rejected) Error() string {
+	return fmt.Sprintf("events %s can never be delivered: %v", strings.Join(e.IDs, ", "), e.Err)
+}
+
+func (e *Rejected) Unwrap() error { return e.Err }
+
+// Source is the module that publishes t: what stands before the version in the
+// package of its message, such as order for cleave.order.v1.OrderPlaced.
+func (t Type) Source() string {
+	parts := strings.Split(t.Name(), ".")
+	return parts[max(0, len(parts)-3)]
+}
