@@ -195,6 +195,10 @@ func TestLostConnection(t *testing.T) {
 			terminate(t)
 			require.Equal(t, []string{"a"}, ids(t, ctx, d))
 			terminate(t)
+			found, err := db.Select(ctx, d, (*item).columns, selectItems)
+			require.NoError(t, err)
+			require.Len(t, found, 1)
+			terminate(t)
 			require.NoError(t, d.Tx(ctx, func(ctx context.Context) error {
 				return d.Queue(ctx).Exec("UPDATE items SET stock = stock + 1").Error
 			}))
@@ -218,7 +222,9 @@ func TestServerDown(t *testing.T) {
 	_, err = d.Migrate(ctx, itemMigrations)
 	require.NoError(t, err)
 	server.Stop()
+	_, selected := db.Select(ctx, d, (*item).columns, selectItems)
 	for _, err := range []error{
+		selected,
 		d.Conn(ctx).First(&item{}).Error,
 		d.Tx(ctx, func(ctx context.Context) error { return add(ctx, d, "a") }),
 		d.Tx(ctx, func(ctx context.Context) error { return queue(ctx, d, "a") }),

@@ -86,10 +86,18 @@ func (s *Store) Advance(ctx context.Context, id string, next domain.Status, reas
 	return res.RowsAffected == 1, res.Error
 }
 
-// orderWithLine is a line beside its order, whose columns have other names.
+// orderWithLine is a line beside its order.
 type orderWithLine struct {
-	Order orderRow `gorm:"embedded"`
-	Line  lineRow  `gorm:"embedded"`
+	Order orderRow
+	Line  lineRow
+}
+
+func (r *orderWithLine) columns() []any {
+	o, l := &r.Order, &r.Line
+	return []any{
+		&o.ID, &o.Number, &o.BuyerID, &o.Status, &o.TotalMinor, &o.Currency, &o.Reason, &o.TrackingCode, &o.Version, &o.CreatedAt, &o.UpdatedAt,
+		&l.OrderID, &l.Position, &l.ProductID, &l.SKU, &l.Name, &l.Quantity, &l.UnitPriceMinor,
+	}
 }
 
 const (
@@ -110,8 +118,8 @@ func (s *Store) LockOrder(ctx context.Context, id string) (*domain.Order, error)
 }
 
 func (s *Store) order(ctx context.Context, query, id string) (*domain.Order, error) {
-	var rows []orderWithLine
-	if err := s.db.Conn(ctx).Raw(query, id).Scan(&rows).Error; err != nil || len(rows) == 0 {
+	rows, err := db.Select(ctx, s.db, (*orderWithLine).columns, query, id)
+	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
 	o := rows[0].Order.order()

@@ -45,6 +45,13 @@ func searchText(p *domain.Product) string { return strings.ToLower(p.SKU + "\n" 
 
 const productColumns = "id, sku, name, description, price_minor, currency, stock, active, version, created_at, updated_at"
 
+// columns are the fields of productColumns.
+func (r *productRow) columns() []any {
+	return []any{
+		&r.ID, &r.SKU, &r.Name, &r.Description, &r.PriceMinor, &r.Currency, &r.Stock, &r.Active, &r.Version, &r.CreatedAt, &r.UpdatedAt,
+	}
+}
+
 // InsertProduct queues a new product.
 func (s *Store) InsertProduct(ctx context.Context, p *domain.Product) error {
 	return s.db.Queue(ctx).Create(&productRow{
@@ -74,8 +81,8 @@ func (s *Store) LockProduct(ctx context.Context, id string) (domain.Product, boo
 }
 
 func (s *Store) product(ctx context.Context, query, id string) (domain.Product, bool, error) {
-	var rows []productRow
-	if err := s.db.Conn(ctx).Raw(query, id).Scan(&rows).Error; err != nil || len(rows) == 0 {
+	rows, err := db.Select(ctx, s.db, (*productRow).columns, query, id)
+	if err != nil || len(rows) == 0 {
 		return domain.Product{}, false, err
 	}
 	return rows[0].product(), true, nil

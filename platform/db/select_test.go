@@ -1,0 +1,94 @@
+package db_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"cleave/platform/db"
+	"cleave/platform/fault"
+)
+
+const selectItems = "SELECT id, name, stock FROM items"
+
+func (i *item) columns() []any { return []any{&i.ID, &i.Name, &i.Stock} }
+
+func TestSelect(t *testing.T) {
+	ctx := context.Background()
+	named := func(id string, stock int64) item { return item{ID: id, Name: "name of " + id, Stock: stock} }
+	setup := func(t *testing.T, d *db.DB) {
+		require.NoError(t, d.Tx(ctx, func(ctx context.Context) error {
+			for _, id := range []string{"a", "b", "c"} {
+				if err := queue(ctx, d, id); err != nil {
+					return err
+				}
+			}
+			return d.Queue(ctx).Exec("UPDATE items SET stock = 7 WHERE id = 'b'").Error
+		}))
+	}
+	t.Run("Rows", func(t *testing.T) {
+		each(t, func(t *testing.T, d *db.DB) {
+			setup(t, d)
+			for range 2 { // without and with a prepared statement in the connection's cache
+				found, err := db.Select(ctx, d, (*item).columns, selectItems+" WHERE id > ? AND stock <= ? ORDER BY id DESC", "a", 7)
+				require.NoError(t, err)
+				require.Equal(t, []item{named("c", 0), named("b", 7)}, found)
+				found, err = db.Select(ctx, d, (*item).columns, selectItems+" WHERE id = ?", "z")
+				require.NoError(t, err)
+				require.Empty(t, found)
+			}
+		})
+	})
+	t.Run("InTx", func(t *testing.T) {
+		each(t, func(t *testing.T, d *db.DB) {
+			inside := func(ctx context.Context) error {
+				require.NoError(t, queue(ctx, d, "a"))
+				found, err := db.Select(ctx, d, (*item).columns, selectItems+" WHERE id = ?", "a")
+				require.NoError(t, err)
+				require.Equal(t, []item{named("a", 0)}, found)
+				found, err = db.Select(db.Detach(ctx), d, (*item).columns, selectItems)
+				require.NoError(t, err)
+				require.Empty(t, found, "what the transaction has written is not seen outside")
+				return errRefused
+			}
+			require.ErrorIs(t, d.Tx(ctx, inside), errRefused)
+			require.ErrorIs(t, d.Lazy(ctx, func(ctx context.Context) error {
+				found, err := db.Select(ctx, d, (*item).columns, selectItems)
+				require.NoError(t, err)
+				require.Empty(t, found)
+				return d.Tx(ctx, inside)
+			}), errRefused)
+		})
+	})
+	t.Run("AfterTheEnd", func(t *testing.T) {
+		each(t, func(t *testing.T, d *db.DB) {
+			for _, unit := range []func(context.Context, func(context.Context) error) error{d.Tx, d.Lazy} {
+				var late context.Context
+				require.NoError(t, unit(ctx, func(ctx context.Context) error { late = ctx; return nil }))
+				_, err := db.Select(late, d, (*item).columns, selectItems)
+				require.ErrorContains(t, err, "has ended")
+			}
+		})
+	})
+	t.Run("Errors", func(t *testing.T) {
+		each(t, func(t *testing.T, d *db.DB) {
+			setup(t, d)
+			_, err := db.Select(ctx, d, (*item).columns, "DELETE FROM items RETURNING id, name, stock")
+			require.ErrorContains(t, err, "writes need a transaction")
+			_, err = db.Select(ctx, d, func(i *item) []any { return []any{&i.Stock} }, "SELECT id FROM items")
+			require.Error(t, err, "a text is no number")
+			_, err = db.Select(ctx, d, func(i *item) []any { return []any{&i.ID} }, selectItems)
+			require.Error(t, err, "too few fields")
+			_, err = db.Select(ctx, d, (*item).columns, "SELECT nothing FROM items")
+			require.Error(t, err)
+			ended, cancel := context.WithCancel(ctx)
+			cancel()
+			_, err = db.Select(ended, d, (*item).columns, selectItems)
+			require.Equal(t, fault.Canceled, fault.KindOf(err), "%v", err)
+			found, err := db.Select(ctx, d, (*item).columns, selectItems)
+			require.NoError(t, err)
+			require.Len(t, found, 3, "no error has cost a connection or a row")
+		})
+	})
+}
