@@ -45,8 +45,8 @@ func wire(env *module.Env) (module.Parts, error) {
 		return module.Parts{}, err
 	}
 	a := app.New(app.Deps{
-		DB: env.DB, Store: store.New(env.DB), Events: env.Events, Sagas: env.Sagas, Credit: api.NewCredit(users),
-		Log: env.Log, Now: env.Now, NewID: env.NewID, PlaceTimeout: env.Config.(*settings).PlaceTimeout,
+		DB: env.DB, Store: store.New(env.DB), Events: env.Events, Audit: env.Audit, Sagas: env.Sagas, Credit: api.NewCredit(users),
+		Now: env.Now, NewID: env.NewID, PlaceTimeout: env.Config.(*settings).PlaceTimeout,
 	})
 	return module.Parts{REST: api.Routes(a, env.Cursors), Handlers: api.Handlers(a)}, nil
 }

@@ -61,7 +61,7 @@ func wire(env *module.Env) (module.Parts, error) {
 		return module.Parts{}, err
 	}
 	a := app.New(app.Deps{
-		DB: env.DB, Store: users, Events: env.Events, Passwords: password.New(slots, domain.ErrPasswordsBusy), Keys: keys,
+		DB: env.DB, Store: users, Events: env.Events, Audit: env.Audit, Passwords: password.New(slots, domain.ErrPasswordsBusy), Keys: keys,
 		Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL,
 		TokenFile: filepath.Join(env.DataDir, cli.TokenFile),
 	})

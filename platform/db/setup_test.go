@@ -44,7 +44,7 @@ func TestModulesAreIsolated(t *testing.T) {
 			t.Run(from+"To"+to, func(t *testing.T) {
 				schema := pgx.Identifier{to}.Sanitize()
 				role := pgx.Identifier{databaseOf(t, c) + "_" + to}.Sanitize()
-				for _, table := range []string{"items", "parts", "outbox", "inbox", "sagas", "idempotency_keys", "secrets", "platform_versions", "module_versions"} {
+				for _, table := range []string{"items", "parts", "outbox", "inbox", "sagas", "idempotency_keys", "secrets", "audit", "audit_head", "platform_versions", "module_versions"} {
 					refused(t, dbs[from], fmt.Sprintf("SELECT * FROM %s.%s", schema, table))
 					refused(t, dbs[from], fmt.Sprintf("INSERT INTO %s.%s DEFAULT VALUES", schema, table))
 					refused(t, dbs[from], fmt.Sprintf("DELETE FROM %s.%s", schema, table))

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"cleave/platform/audit"
 	"cleave/platform/auth"
 	"cleave/platform/config"
 	"cleave/platform/db"
@@ -48,6 +49,7 @@ type Spec struct {
 type Env struct {
 	Name    string
 	DB      *db.DB
+	Audit   *audit.Log // of administrative and security relevant actions
 	Events  *event.Publisher
 	Sagas   *saga.Runner
 	Cursors *rest.Cursors

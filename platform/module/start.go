@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"cleave/platform/audit"
 	"cleave/platform/auth"
 	"cleave/platform/db"
 	"cleave/platform/event"
@@ -97,6 +98,7 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 	s := h.cfg.Sagas
 	env := &Env{
 		Name: r.spec.Name, DB: r.db, Log: h.o.Log.With("module", r.spec.Name), Now: h.o.Now, NewID: NewID,
+		Audit:   audit.New(r.db, h.cfg.Auth.Issuer, h.o.Now),
 		Events:  h.bus.Publisher(r.spec.Name, r.db, r.spec.Publishes),
 		Sagas:   saga.NewRunner(r.db, saga.Options{Poll: s.Poll, Lease: s.Lease, Workers: s.Workers, Log: h.o.Log, Now: h.o.Now, Owner: owner}),
 		Cursors: rest.NewCursors(key),

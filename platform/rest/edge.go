@@ -39,7 +39,7 @@ func (a *API) edge(c *gin.Context) {
 		id = uuid.NewString()
 	}
 	c.Request.Pattern = c.FullPath() // names the span and labels the metrics
-	c.Request = c.Request.WithContext(telemetry.WithRequestID(c.Request.Context(), id))
+	c.Request = c.Request.WithContext(telemetry.WithRequest(c.Request.Context(), id, c.Request.RemoteAddr))
 	if c.Request.Body != nil && c.Request.Body != http.NoBody {
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, a.o.MaxBody)
 	}

@@ -15,17 +15,29 @@ import (
 
 const redacted = "[redacted]"
 
-type requestIDKey struct{}
+type originKey struct{}
+
+// origin is where the work under a context comes from, in one value because each request makes one.
+type origin struct{ requestID, peer string }
 
 // WithRequestID returns ctx carrying id, which every log line written under it shows.
-func WithRequestID(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, requestIDKey{}, id)
+func WithRequestID(ctx context.Context, id string) context.Context { return WithRequest(ctx, id, "") }
+
+// WithRequest is WithRequestID for a request that came from peer, a network address.
+func WithRequest(ctx context.Context, id, peer string) context.Context {
+	return context.WithValue(ctx, originKey{}, origin{id, peer})
 }
 
 // RequestID is the id that ctx carries, and "" when it carries none.
 func RequestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
+	o, _ := ctx.Value(originKey{}).(origin)
+	return o.requestID
+}
+
+// Peer is the network address of the request that ctx belongs to, and "" when that is not known.
+func Peer(ctx context.Context) string {
+	o, _ := ctx.Value(originKey{}).(origin)
+	return o.peer
 }
 
 // NewLogger returns a logger that writes to w the lines of at least level

@@ -1,5 +1,5 @@
 // Package migrations holds the platform's own tables, which every module's
-// database has: outbox, inbox, sagas and idempotency keys.
+// database has: outbox, inbox, sagas, idempotency keys and audit log.
 package migrations
 
 import "embed"

@@ -8,11 +8,11 @@ package app
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"cleave/modules/order/internal/domain"
 	"cleave/modules/order/internal/store"
+	"cleave/platform/audit"
 	"cleave/platform/db"
 	"cleave/platform/event"
 	"cleave/platform/fault"
@@ -40,9 +40,9 @@ type Deps struct {
 	DB     *db.DB
 	Store  *store.Store
 	Events *event.Publisher
+	Audit  *audit.Log
 	Sagas  *saga.Runner
 	Credit Credit
-	Log    *slog.Logger
 	Now    func() time.Time
 	NewID  func() string
 	// PlaceTimeout is how long an order may stay pending before it is rejected.
@@ -93,6 +93,11 @@ func cut[T any](items []T, limit int) (page []T, more bool) {
 
 // now is the time as the tables keep it: in UTC, in whole microseconds.
 func (a *App) now() time.Time { return a.Now().UTC().Truncate(time.Microsecond) }
+
+// audited records what staff did to an object, in the transaction of ctx.
+func (a *App) audited(ctx context.Context, action, object string, detail map[string]string) error {
+	return a.Audit.Append(ctx, audit.Entry{Action: action, Object: object, Detail: detail})
+}
 
 func errNoOrder() error {
 	return fault.New(fault.NotFound, "order_not_found", "there is no such order")

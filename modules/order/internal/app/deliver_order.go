@@ -18,8 +18,12 @@ func (a *App) DeliverOrder(ctx context.Context, id string) (*domain.Order, error
 		if err := a.Store.UpdateOrder(ctx, o); err != nil {
 			return err
 		}
-		return a.Events.Publish(ctx, o.ID, &orderv1.OrderDelivered{
+		err := a.Events.Publish(ctx, o.ID, &orderv1.OrderDelivered{
 			OrderId: o.ID, Number: o.Number, BuyerId: o.BuyerID, Total: moneyMessage(o.Total),
 		})
+		if err != nil {
+			return err
+		}
+		return a.audited(ctx, "order:deliver", "order/"+o.ID, nil)
 	})
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strconv"
 
 	"cleave/modules/order/internal/domain"
 	"cleave/modules/order/internal/store"
@@ -23,7 +24,13 @@ func (a *App) CreateProduct(ctx context.Context, n NewProduct) (*domain.Product,
 		ID: a.NewID(), SKU: n.SKU, Name: n.Name, Description: n.Description, Price: n.Price, Stock: n.Stock,
 		Active: true, Version: 1, CreatedAt: now, UpdatedAt: now,
 	}
-	if err := a.DB.Tx(ctx, func(ctx context.Context) error { return a.Store.InsertProduct(ctx, p) }); err != nil {
+	err := a.DB.Tx(ctx, func(ctx context.Context) error {
+		if err := a.Store.InsertProduct(ctx, p); err != nil {
+			return err
+		}
+		return a.audited(ctx, "order:product:create", "product/"+p.ID, map[string]string{"sku": p.SKU})
+	})
+	if err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -36,24 +43,27 @@ func (a *App) UpdateProduct(ctx context.Context, id string, version int64, e dom
 		if err := p.Apply(e, version, a.now()); err != nil {
 			return err
 		}
-		return a.Store.UpdateProduct(ctx, p)
+		if err := a.Store.UpdateProduct(ctx, p); err != nil {
+			return err
+		}
+		return a.audited(ctx, "order:product:update", "product/"+p.ID, map[string]string{"version": strconv.FormatInt(p.Version, 10)})
 	})
 }
 
 // AdjustStock adds delta pieces to a product's stock, or takes them away when
-// it is negative; why is for the log. It fails with NotFound, with Conflict,
+// it is negative; why is for the audit log. It fails with NotFound, with Conflict,
 // out_of_stock below 0, and with Unprocessable, delta_zero or stock_limit.
 func (a *App) AdjustStock(ctx context.Context, id string, delta int64, why string) (*domain.Product, error) {
-	p, err := a.changeProduct(ctx, id, func(ctx context.Context, p *domain.Product) error {
+	return a.changeProduct(ctx, id, func(ctx context.Context, p *domain.Product) error {
 		if err := p.Move(delta, a.now()); err != nil {
 			return err
 		}
-		return a.Store.MoveStock(ctx, map[string]int64{p.ID: delta}, p.UpdatedAt)
+		if err := a.Store.MoveStock(ctx, map[string]int64{p.ID: delta}, p.UpdatedAt); err != nil {
+			return err
+		}
+		return a.audited(ctx, "order:product:adjust_stock", "product/"+p.ID,
+			map[string]string{"delta": strconv.FormatInt(delta, 10), "reason": why})
 	})
-	if err == nil {
-		a.Log.InfoContext(ctx, "stock adjusted", "product", id, "delta", delta, "reason", why)
-	}
-	return p, err
 }
 
 // changeProduct runs change on a product that nobody else can change meanwhile.

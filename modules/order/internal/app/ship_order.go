@@ -25,9 +25,13 @@ func (a *App) ShipOrder(ctx context.Context, id, trackingCode string) (*domain.O
 				return err
 			}
 		}
-		return a.Events.Publish(ctx, o.ID, &orderv1.OrderShipped{
+		err := a.Events.Publish(ctx, o.ID, &orderv1.OrderShipped{
 			OrderId: o.ID, Number: o.Number, BuyerId: o.BuyerID, Total: moneyMessage(o.Total), TrackingCode: o.TrackingCode,
 		})
+		if err != nil {
+			return err
+		}
+		return a.audited(ctx, "order:ship", "order/"+o.ID, nil)
 	})
 }
 

@@ -109,7 +109,7 @@ func TestDisableUser(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, c db.Config) {
 		t.Parallel()
 		f := setup(t, c)
-		ctx := t.Context()
+		ctx := staff(t)
 		root, u := f.user(t, domain.RoleAdmin), f.user(t)
 
 		got, err := f.DisableUser(ctx, root.ID, u.ID)
@@ -156,7 +156,7 @@ func TestDisableEachOther(t *testing.T) {
 			admins[i] = f.user(t, domain.RoleAdmin)
 		}
 		var done atomic.Int64
-		g, ctx := errgroup.WithContext(t.Context())
+		g, ctx := errgroup.WithContext(staff(t))
 		for n := range 32 {
 			g.Go(func() error {
 				_, err := f.DisableUser(ctx, admins[n%8].ID, admins[(n+1+n/8)%8].ID)
@@ -220,7 +220,7 @@ func TestListUsers(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, c db.Config) {
 		t.Parallel()
 		f := setup(t, c)
-		ctx := t.Context()
+		ctx := staff(t)
 		now := f.Now().UTC().Truncate(time.Microsecond)
 		var want []string
 		for i := range 7 { // four of them in the same microsecond

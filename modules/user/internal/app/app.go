@@ -5,11 +5,13 @@
 package app
 
 import (
+	"context"
 	"time"
 
 	"cleave/modules/user/internal/domain"
 	"cleave/modules/user/internal/password"
 	"cleave/modules/user/internal/store"
+	"cleave/platform/audit"
 	"cleave/platform/db"
 	"cleave/platform/event"
 )
@@ -19,6 +21,7 @@ type Deps struct {
 	DB         *db.DB
 	Store      *store.Store
 	Events     *event.Publisher
+	Audit      *audit.Log
 	Passwords  *password.Hasher
 	Keys       *Keys
 	Now        func() time.Time
@@ -39,4 +42,9 @@ func (a *App) now() time.Time { return a.Now().UTC().Truncate(time.Microsecond) 
 
 func (a *App) entry(kind domain.EntryKind, userID string, amount domain.Money, now time.Time) domain.Entry {
 	return domain.Entry{ID: a.NewID(), UserID: userID, Kind: kind, Amount: amount, CreatedAt: now}
+}
+
+// audited records what was done to a user, in the transaction of ctx.
+func (a *App) audited(ctx context.Context, action, userID string, detail map[string]string) error {
+	return a.Audit.Append(ctx, audit.Entry{Action: action, Object: "user/" + userID, Detail: detail})
 }

@@ -18,6 +18,8 @@ import (
 	"cleave/modules/user/internal/store"
 	"cleave/modules/user/migrations"
 	userv1 "cleave/modules/user/v1"
+	"cleave/platform/audit"
+	"cleave/platform/auth"
 	"cleave/platform/db"
 	"cleave/platform/db/dbtest"
 	"cleave/platform/event"
@@ -48,10 +50,16 @@ func setup(t *testing.T, c db.Config) *fixture {
 	f.App = app.New(app.Deps{
 		DB: f.db, Store: s, Events: bus.Publisher("user", f.db, published), Passwords: password.New(2, domain.ErrPasswordsBusy),
 		Keys: f.loadKeys(t), Now: now, NewID: module.NewID, Currency: "EUR", SessionTTL: sessionTTL,
-		TokenFile: filepath.Join(t.TempDir(), "token"),
+		TokenFile: filepath.Join(t.TempDir(), "token"), Audit: audit.New(f.db, "http://issuer", now),
 	})
 	t.Cleanup(func() { ledgertest.Check(t, f.db) })
 	return f
+}
+
+// staff is the context of a request by somebody who may do everything.
+func staff(t *testing.T) context.Context {
+	t.Helper()
+	return auth.With(t.Context(), auth.Principal{Subject: "staff"})
 }
 
 func (f *fixture) loadKeys(t *testing.T) *app.Keys {
@@ -74,7 +82,7 @@ func (f *fixture) user(t *testing.T, roles ...string) domain.User {
 func (f *fixture) rich(t *testing.T, amount int64) domain.User {
 	t.Helper()
 	u := f.user(t)
-	_, err := f.TopUpCredit(t.Context(), u.ID, eur(amount), "")
+	_, err := f.TopUpCredit(staff(t), u.ID, eur(amount), "")
 	require.NoError(t, err)
 	return u
 }

@@ -24,7 +24,7 @@ func TestReserveCredit(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, c db.Config) {
 		t.Parallel()
 		f := setup(t, c)
-		ctx := t.Context()
+		ctx := staff(t)
 		u := f.rich(t, 100)
 		require.NoError(t, f.ReserveCredit(ctx, "a", u.ID, eur(60)))
 		f.credit(t, u, 40, 60, 0)
@@ -129,7 +129,7 @@ func TestTopUpCredit(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, c db.Config) {
 		t.Parallel()
 		f := setup(t, c)
-		ctx := t.Context()
+		ctx := staff(t)
 		u := f.user(t)
 		for name, c := range map[string]struct {
 			user   string
@@ -176,7 +176,7 @@ func TestCreditUnderConcurrency(t *testing.T) {
 				ledgertest.Check(t, f.db)
 			}
 		}()
-		g, ctx := errgroup.WithContext(t.Context())
+		g, ctx := errgroup.WithContext(staff(t))
 		for caller := range callers {
 			random := rand.New(rand.NewPCG(uint64(caller), 1))
 			g.Go(func() error {

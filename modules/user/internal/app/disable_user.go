@@ -37,7 +37,10 @@ func (a *App) DisableUser(ctx context.Context, callerID, id string) (domain.User
 		if err := a.Store.RevokeSessions(ctx, id, now); err != nil {
 			return err
 		}
-		return a.Events.Publish(ctx, id, &userv1.UserDisabled{UserId: id})
+		if err := a.Events.Publish(ctx, id, &userv1.UserDisabled{UserId: id}); err != nil {
+			return err
+		}
+		return a.audited(ctx, "user:disable", id, nil)
 	})
 	return u, err
 }
@@ -55,7 +58,10 @@ func (a *App) EnableUser(ctx context.Context, id string) (domain.User, error) {
 		if err := a.Store.UpdateUser(ctx, u); err != nil {
 			return err
 		}
-		return a.Events.Publish(ctx, id, &userv1.UserEnabled{UserId: id})
+		if err := a.Events.Publish(ctx, id, &userv1.UserEnabled{UserId: id}); err != nil {
+			return err
+		}
+		return a.audited(ctx, "user:enable", id, nil)
 	})
 	return u, err
 }

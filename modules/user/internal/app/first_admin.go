@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"cleave/modules/user/internal/domain"
+	"cleave/platform/audit"
 )
 
 // CreateFirstAdmin makes a user who is customer and administrator, once, for whoever holds the token. Of several calls at
@@ -29,7 +30,12 @@ func (a *App) CreateFirstAdmin(ctx context.Context, token string, r Registration
 			return err
 		}
 		a.DB.AfterCommit(ctx, func() { _ = os.Remove(a.TokenFile) }) // void anyway; the next start tries again
-		return a.Store.InsertFirstAdmin(ctx, u.ID, u.CreatedAt)
+		if err := a.Store.InsertFirstAdmin(ctx, u.ID, u.CreatedAt); err != nil {
+			return err
+		}
+		return a.Audit.Append(ctx, audit.Entry{
+			Actor: audit.Actor{Issuer: "system", Subject: "first-admin-token"}, Action: "user:create_admin", Object: "user/" + u.ID,
+		})
 	})
 }
 

@@ -133,7 +133,7 @@ func TestRefreshSession(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, c db.Config) {
 		t.Parallel()
 		f := setup(t, c)
-		ctx := t.Context()
+		ctx := staff(t)
 		u := f.registered(t, "ada@example.com")
 
 		t.Run("Rotates", func(t *testing.T) {

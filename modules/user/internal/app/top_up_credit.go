@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strconv"
 
 	"cleave/modules/user/internal/domain"
 )
@@ -15,8 +16,13 @@ func (a *App) TopUpCredit(ctx context.Context, userID string, amount domain.Mone
 	e.Note = note
 	return e, a.DB.Tx(ctx, func(ctx context.Context) error {
 		done, err := a.Store.Grant(ctx, e)
-		if err != nil || done {
+		if err != nil {
 			return err
+		}
+		if done {
+			return a.audited(ctx, "user:credit:top_up", userID, map[string]string{
+				"entry": e.ID, "minor_units": strconv.FormatInt(amount.MinorUnits, 10), "currency": amount.Currency,
+			})
 		}
 		if _, err := a.Store.Account(ctx, userID); err != nil {
 			return err
