@@ -132,12 +132,8 @@ func (b *Bus) Run(ctx context.Context) error {
 	for _, w := range b.workers {
 		g.Go(func() error { return loop(ctx, w.wake, w.o, w.subscriber, w.step) })
 	}
-	purged := map[*db.DB]bool{}
-	for _, w := range b.workers {
-		if !purged[w.db] {
-			purged[w.db] = true
-			g.Go(func() error { return purgeLoop(ctx, w.db, w.o) })
-		}
+	for d, workers := range b.byDatabase() {
+		g.Go(func() error { return housekeep(ctx, d, workers, b.o) })
 	}
 	g.Go(func() error {
 		if !b.subscribe(ctx) {
@@ -176,6 +172,18 @@ func (b *Bus) subscribe(ctx context.Context) bool {
 		case <-time.After(backoff.Delay(attempt, b.o.BackoffMin, time.Second)):
 		}
 	}
+}
+
+// byDatabase is every module's database with its subscribers.
+func (b *Bus) byDatabase() map[*db.DB][]*worker {
+	all := map[*db.DB][]*worker{}
+	for _, r := range b.relays {
+		all[r.db] = nil
+	}
+	for _, w := range b.workers {
+		all[w.db] = append(all[w.db], w)
+	}
+	return all
 }
 
 // loop calls step while it reports progress, and otherwise waits for a nudge

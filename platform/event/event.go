@@ -40,6 +40,7 @@ type Meta struct {
 	Key         string // events of one key are handled in the order of publishing
 	Time        time.Time
 	Traceparent string // W3C Trace Context of the publisher; "" without a trace
+	Causation   string // the id of the event or request that was handled when this one was published; "" without one
 }
 
 // Handler is a module's named reaction to one event type.

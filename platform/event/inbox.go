@@ -16,14 +16,14 @@ import (
 
 // receive stores rows in a module's inbox; rows it has seen are passed over.
 func receive(ctx context.Context, d *db.DB, rows []inboxRow) error {
-	const columns = 8
+	const columns = 9
 	args := make([]any, 0, len(rows)*columns)
 	for _, r := range rows {
-		args = append(args, r.Subscriber, r.ID, r.Type, r.Source, r.Key, r.At, r.Traceparent, r.Payload)
+		args = append(args, r.Subscriber, r.ID, r.Type, r.Source, r.Key, r.At, r.Traceparent, r.Causation, r.Payload)
 	}
-	values := strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?)", len(rows))[2:]
+	values := strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?, ?)", len(rows))[2:]
 	return d.Tx(ctx, func(ctx context.Context) error {
-		return d.Queue(ctx).Exec("INSERT INTO inbox (subscriber, id, type, source, key, at, traceparent, payload) VALUES "+values+
+		return d.Queue(ctx).Exec("INSERT INTO inbox (subscriber, id, type, source, key, at, traceparent, causation, payload) VALUES "+values+
 			" ON CONFLICT DO NOTHING", args...).Error
 	})
 }
@@ -119,12 +119,20 @@ func (w *worker) handle(ctx context.Context, row inboxRow) (err error) {
 	ctx, span := telemetry.StartConsumer(telemetry.FromTraceparent(ctx, row.Traceparent), w.subscriber)
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			err = &panicked{value: p, stack: debug.Stack()}
 		}
 		telemetry.End(span, err)
 	}()
-	return w.handler.handle(ctx, row.meta(), row.Payload)
+	return w.handler.handle(withCause(ctx, row.ID), row.meta(), row.Payload)
 }
+
+// panicked is the panic of a handler.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 
 // handlerError says which event a handler failed on.
 type handlerError struct {
@@ -138,10 +146,10 @@ func (e *handlerError) Unwrap() error { return e.err }
 // failed records a failed attempt: a later retry, or a dead letter.
 func (w *worker) failed(ctx context.Context, he *handlerError) error {
 	row, now := he.row, w.o.Now()
-	attempts := row.Attempts + 1
+	attempts, deadAt := row.Attempts+1, int64(0)
 	state, dueAt := statePending, now.Add(backoff.Delay(attempts, w.o.BackoffMin, w.o.BackoffMax))
 	if attempts >= w.o.MaxAttempts || permanent(he.err) {
-		state = stateDead
+		state, deadAt = stateDead, db.Micros(now)
 		w.o.Log.ErrorContext(ctx, "event is a dead letter", "subscriber", w.subscriber, "type", row.Type, "id", row.ID, "key", row.Key,
 			"attempts", attempts, "error", he.err)
 	} else {
@@ -150,23 +158,7 @@ func (w *worker) failed(ctx context.Context, he *handlerError) error {
 		time.AfterFunc(dueAt.Sub(now), func() { nudge(w.wake) })
 	}
 	return w.db.Tx(ctx, func(ctx context.Context) error {
-		return w.db.Queue(ctx).Exec("UPDATE inbox SET state = ?, attempts = ?, due_at = ?, cause = ? WHERE seq = ? AND state = ?",
-			state, attempts, db.Micros(dueAt), cause(he.err), row.Seq, statePending).Error
-	})
-}
-
-// purgeLoop forgets events that were handled longer ago than the retention.
-func purgeLoop(ctx context.Context, d *db.DB, o Options) error {
-	const every = 10 * time.Minute
-	return loop(ctx, nil, Options{Poll: every, Log: o.Log}, d.Module()+" inbox purge", func(ctx context.Context) (bool, error) {
-		const batch = 1000
-		var n int64
-		err := d.Tx(ctx, func(ctx context.Context) error {
-			res := d.Conn(ctx).Exec("DELETE FROM inbox WHERE seq IN (SELECT seq FROM inbox WHERE state = 'done' AND done_at < ? LIMIT ?)",
-				db.Micros(o.Now().Add(-o.Retention)), batch)
-			n = res.RowsAffected
-			return res.Error
-		})
-		return n == batch, err
+		return w.db.Queue(ctx).Exec("UPDATE inbox SET state = ?, attempts = ?, due_at = ?, dead_at = ?, cause = ?, stack = ? WHERE seq = ? AND state = ?",
+			state, attempts, db.Micros(dueAt), deadAt, cause(he.err), stack(he.err), row.Seq, statePending).Error
 	})
 }

@@ -37,13 +37,29 @@ func (p *Publisher) Publish(ctx context.Context, key string, msg proto.Message) 
 		return fault.New(fault.Internal, "event_unencodable", "internal error").Wrap(err)
 	}
 	row := outboxRow{
-		ID: p.newID(), Type: name, Key: key, At: db.Micros(p.now()), Traceparent: telemetry.Traceparent(ctx), Payload: payload,
+		ID: p.newID(), Type: name, Key: key, At: db.Micros(p.now()),
+		Traceparent: telemetry.Traceparent(ctx), Causation: causation(ctx), Payload: payload,
 	}
 	if err := p.db.Queue(ctx).Exec(
-		"INSERT INTO outbox (id, type, key, at, traceparent, payload) VALUES (?, ?, ?, ?, ?, ?)",
-		row.ID, row.Type, row.Key, row.At, row.Traceparent, row.Payload).Error; err != nil {
+		"INSERT INTO outbox (id, type, key, at, traceparent, causation, payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		row.ID, row.Type, row.Key, row.At, row.Traceparent, row.Causation, row.Payload).Error; err != nil {
 		return fault.From(err)
 	}
 	p.db.AfterCommit(ctx, p.nudge)
 	return nil
+}
+
+type causeKey struct{}
+
+// withCause is ctx for the handling of the event with the given id.
+func withCause(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, causeKey{}, id)
+}
+
+// causation is the id of the event, else of the request, that ctx handles.
+func causation(ctx context.Context) string {
+	if id, ok := ctx.Value(causeKey{}).(string); ok {
+		return id
+	}
+	return telemetry.RequestID(ctx)
 }

@@ -1,7 +1,9 @@
 package event
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"cleave/platform/db"
 	"cleave/platform/fault"
@@ -15,6 +17,7 @@ type outboxRow struct {
 	Key         string
 	At          int64
 	Traceparent string
+	Causation   string
 	Payload     []byte
 }
 
@@ -37,18 +40,21 @@ type inboxRow struct {
 	Key         string
 	At          int64
 	Traceparent string
+	Causation   string
 	Payload     []byte
 	State       string
 	Attempts    int
 	DueAt       int64
 	DoneAt      int64
+	DeadAt      int64
 	Cause       string
+	Stack       string
 }
 
 func (inboxRow) TableName() string { return "inbox" }
 
 func (r inboxRow) meta() Meta {
-	return Meta{ID: r.ID, Type: r.Type, Source: r.Source, Key: r.Key, Time: db.FromMicros(r.At), Traceparent: r.Traceparent}
+	return Meta{ID: r.ID, Type: r.Type, Source: r.Source, Key: r.Key, Time: db.FromMicros(r.At), Traceparent: r.Traceparent, Causation: r.Causation}
 }
 
 // Envelope is an event on its way from an outbox to the inboxes.
@@ -59,7 +65,7 @@ type Envelope struct {
 
 func (r outboxRow) envelope(source string) Envelope {
 	return Envelope{
-		Meta:    Meta{ID: r.ID, Type: r.Type, Source: source, Key: r.Key, Time: db.FromMicros(r.At), Traceparent: r.Traceparent},
+		Meta:    Meta{ID: r.ID, Type: r.Type, Source: source, Key: r.Key, Time: db.FromMicros(r.At), Traceparent: r.Traceparent, Causation: r.Causation},
 		Payload: r.Payload,
 	}
 }
@@ -67,7 +73,7 @@ func (r outboxRow) envelope(source string) Envelope {
 func (e Envelope) inboxRow(subscriber string) inboxRow {
 	return inboxRow{
 		Subscriber: subscriber, ID: e.ID, Type: e.Type, Source: e.Source, Key: e.Key,
-		At: db.Micros(e.Time), Traceparent: e.Traceparent, Payload: e.Payload, State: statePending,
+		At: db.Micros(e.Time), Traceparent: e.Traceparent, Causation: e.Causation, Payload: e.Payload, State: statePending,
 	}
 }
 
@@ -85,13 +91,31 @@ func permanent(err error) bool {
 	}
 }
 
+// How much of a failure an inbox row keeps, in bytes.
+const (
+	maxCause = 4000
+	maxStack = 16000
+)
+
 // cause is err as an operator should find it in the dead letter.
 func cause(err error) string {
-	const limit = 4000
 	f := fault.From(err)
-	s := fmt.Sprintf("%s/%s: %s", f.Kind, f.Code, f.Error())
+	return clip(fmt.Sprintf("%s/%s: %s", f.Kind, f.Code, f.Error()), maxCause)
+}
+
+// stack is where err's panic was, "" without one.
+func stack(err error) string {
+	var p *panicked
+	if !errors.As(err, &p) {
+		return ""
+	}
+	return clip(string(p.stack), maxStack)
+}
+
+// clip is s as both databases can hold it, cut to limit bytes.
+func clip(s string, limit int) string {
 	if len(s) > limit {
 		s = s[:limit]
 	}
-	return s
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
