@@ -1,0 +1,232 @@
+package chaos_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	orderrest "cleave/modules/order/v1/rest"
+	userrest "cleave/modules/user/v1/rest"
+	"cleave/platform/db"
+	"cleave/test/harness"
+)
+
+// shop is a running installation with everyone who uses it.
+type shop struct {
+	name     string // of the scenario: two in one run do not do the same
+	program  string
+	dir      string
+	db       db.Config
+	settings []string
+	addrs    []string // of the processes, the same after each restart
+
+	findings    findings
+	staff       *staff
+	customers   []*customer
+	lamp, chair uuid.UUID
+	idle        []func()
+
+	mu      sync.Mutex
+	running []*harness.Process // by address; nil while there is none
+	all     []*harness.Process
+	rested  time.Duration // what settled waited
+	kills   []time.Time
+	starts  []time.Time // when each next process was ready
+
+	gate    sync.RWMutex // held for writing while an SQLite file has no process
+	closing atomic.Bool
+	ended   atomic.Bool
+	answers atomic.Int64
+	audits  atomic.Int64
+	reads   atomic.Int64
+	struck  atomic.Int64
+}
+
+// closed reports whether customers and staff should come to an end.
+func (s *shop) closed() bool { return s.closing.Load() || s.over() }
+
+// over reports whether nothing matters any more.
+func (s *shop) over() bool { return s.ended.Load() || len(s.findings.list()) > 0 }
+
+func (s *shop) answered() { s.answers.Add(1) }
+
+// plan is what a scenario wants of its installation.
+type plan struct {
+	program   string // default: binary
+	replicas  int    // default: 1
+	customers int    // default: 4
+	settings  []string
+}
+
+// newShop starts an installation, and opens the shop: staff, customers with
+// some credit, and a full store.
+func newShop(t *testing.T, c db.Config, p plan) *shop {
+	t.Helper()
+	s := &shop{name: t.Name(), program: p.program, dir: filepath.Join(t.TempDir(), "data"), db: c}
+	if s.program == "" {
+		s.program = binary
+	}
+	s.settings = append([]string{
+		"CLEAVE_DATA_DIR=" + s.dir, "CLEAVE_DB_DSN=" + c.DSN, "CLEAVE_DB_ADMIN_DSN=" + c.AdminDSN, "CLEAVE_DB_ROLE_SECRET=" + c.RoleSecret,
+		"CLEAVE_LOG_LEVEL=warn",
+	}, p.settings...)
+	for range max(p.replicas, 1) {
+		s.addrs = append(s.addrs, freeAddress(t))
+	}
+	s.running = make([]*harness.Process, len(s.addrs))
+	t.Cleanup(func() {
+		s.ended.Store(true)
+		for i := range s.addrs {
+			s.kill(i)
+		}
+		for _, idle := range s.idle {
+			idle()
+		}
+	})
+	token := ""
+	for i := range s.addrs {
+		got, err := s.serve(i)
+		require.NoError(t, err)
+		token = max(token, got)
+	}
+	s.welcome(t, token, max(p.customers, 4))
+	return s
+}
+
+// welcome hires staff and lets customers in.
+func (s *shop) welcome(t *testing.T, token string, customers int) {
+	t.Helper()
+	ctx := t.Context()
+	boss, err := s.newClient("staff", "root@example.com")
+	require.NoError(t, err)
+	r, err := boss.apis[0].users.CreateFirstAdminWithResponse(ctx, nil,
+		userrest.CreateFirstAdmin{Token: token, Email: boss.email, Password: password, DisplayName: "Grace Hopper"})
+	require.NoError(t, err)
+	require.NotNil(t, r.JSON201, "%s", r.Body)
+	boss.logIn()
+	s.staff = &staff{client: boss, shipped: map[uuid.UUID]int{}, disabled: map[uuid.UUID]int{}}
+	for name, into := range map[string]*uuid.UUID{"Lamp": &s.lamp, "Chair": &s.chair} {
+		r, err := boss.apis[0].orders.CreateProductWithResponse(ctx, nil, orderrest.CreateProduct{
+			SKU: strings.ToUpper(name), Name: name, Price: orderrest.Money{MinorUnits: 1, Currency: "EUR"}, Stock: firstStock,
+		})
+		require.NoError(t, err)
+		require.NotNil(t, r.JSON201, "%s", r.Body)
+		*into = r.JSON201.ID
+	}
+	for i := range customers {
+		c, err := s.newClient(fmt.Sprintf("customer %d", i), fmt.Sprintf("customer%d@example.com", i))
+		require.NoError(t, err)
+		r, err := c.apis[0].users.RegisterUserWithResponse(ctx, nil, userrest.RegisterUser{Email: c.email, Password: password, DisplayName: "Ada Lovelace"})
+		require.NoError(t, err)
+		require.NotNil(t, r.JSON201, "%s", r.Body)
+		c.logIn()
+		s.customers = append(s.customers, &customer{client: c})
+		s.staff.topUp(c.id, "opening credit of "+c.email, 3000)
+	}
+}
+
+// during runs everyone's day while fn makes trouble, and everyone's last
+// requests after it.
+func (s *shop) during(t *testing.T, fn func()) {
+	t.Helper()
+	reader, err := s.newClient("reader", s.staff.email)
+	require.NoError(t, err)
+	reader.logIn()
+	var people, readers sync.WaitGroup
+	for _, c := range s.customers {
+		people.Go(c.run)
+	}
+	people.Go(s.staff.run)
+	readers.Go(s.audit)
+	readers.Go(func() { s.watch(reader) })
+	fn()
+	s.closing.Store(true)
+	people.Wait()
+	s.settled(t)
+	s.ended.Store(true)
+	readers.Wait()
+}
+
+// serve starts process i and waits until it serves.
+func (s *shop) serve(i int) (token string, err error) {
+	p, err := s.launch(i)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, token, err = p.Ready(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.starts = append(s.starts, time.Now())
+	return token, err
+}
+
+// launch starts process i and does not wait.
+func (s *shop) launch(i int) (*harness.Process, error) {
+	p, err := harness.Start(harness.Command(s.program, append([]string{"CLEAVE_HTTP_ADDR=" + s.addrs[i]}, s.settings...), "serve"))
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running[i] = p
+	s.all = append(s.all, p)
+	return p, nil
+}
+
+// kill ends process i as a power cut would.
+func (s *shop) kill(i int) {
+	s.mu.Lock()
+	p := s.running[i]
+	s.running[i] = nil
+	s.mu.Unlock()
+	if p == nil {
+		return
+	}
+	_ = p.Signal(syscall.SIGKILL) // it may have ended by itself, which check finds
+	<-p.Exited()
+	s.check(p)
+}
+
+// check looks for what no process may do, whatever happens to it.
+func (s *shop) check(p *harness.Process) {
+	for i, line := range p.Lines() {
+		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.HasPrefix(line, "WARNING: DATA RACE") {
+			s.findings.add("the program broke down: %s", strings.Join(p.Lines()[i:min(i+12, len(p.Lines()))], "\n"))
+			return
+		}
+	}
+}
+
+func (s *shop) processes() []*harness.Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all
+}
+
+// freeAddress is one that stays free while its process is down: below the ports
+// that systems give to outgoing connections.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 200 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			require.NoError(t, l.Close())
+			return addr
+		}
+	}
+	require.FailNow(t, "no free port")
+	return ""
+}
