@@ -2,10 +2,7 @@ package saga
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"time"
 
 	"cleave/platform/backoff"
@@ -14,228 +11,236 @@ import (
 	"cleave/platform/telemetry"
 )
 
-// errLost means that another process has taken the saga over, or that it has
-// moved on; what this run did is rolled back or idempotent.
-var errLost = errors.New("the saga's lease was lost")
-
 // execution is one run of an instance. recorded is the row as the database
 // holds it, in what the run has reached since.
 type execution struct {
 	*Runner
-	p        *program
+	program  *Program
+	steps    []ProgramStep
 	in       instance
 	recorded instance
+	need     time.Duration // what the attempt under way may take, beyond the lease
 }
 
+// act is one thing to do: a step's work, its compensation, or the end.
+type act struct {
+	kind, step string
+	do         Action
+	local      bool
+	retry      RetryPolicy
+	until      int64                    // no attempt lasts longer than that; 0 = no limit
+	done       func(*instance)          // what its success means
+	unrecorded bool                     // success of a remote act is recorded with what follows
+	refused    func(*fault.Error) error // what its failure means
+}
+
+// run takes an instance as far as it gets now.
 func (r *Runner) run(ctx context.Context, in instance) {
-	p, ok := r.programs[in.Name]
-	if !ok {
-		r.o.Log.ErrorContext(ctx, "a stored saga has no definition in this binary", "saga", in.Name, "id", in.ID)
-		return
-	}
+	p := r.programs[in.Name]
+	steps, _ := p.follow(in.Plan)
+	in.entries = decodeHistory(in.History)
 	ctx, span := telemetry.StartConsumer(telemetry.FromTraceparent(ctx, in.Traceparent), "saga "+in.Name)
-	x := &execution{Runner: r, p: p, in: in, recorded: in}
-	err := x.forward(ctx)
-	if err == nil && x.in.State == Compensating {
-		err = x.backward(ctx)
-	}
+	x := &execution{Runner: r, program: p, steps: steps, in: in, recorded: in}
+	err := x.advance(ctx)
 	telemetry.End(span, err)
 	if err != nil && !errors.Is(err, errLost) && ctx.Err() == nil {
-		r.o.Log.ErrorContext(ctx, "saga cannot be recorded; its lease runs out and it runs again", "saga", in.Name, "id", in.ID, "error", err)
+		r.o.Log.ErrorContext(ctx, "saga cannot be recorded; it waits for another owner", "saga", in.Name, "id", in.ID, "error", err)
 	}
 }
 
-// forward runs the steps that remain. It returns an error only when the
-// database refused to record; a step's failure is recorded progress.
-func (x *execution) forward(ctx context.Context) error {
-	for x.in.State == Running {
-		if x.in.Step == len(x.p.steps) {
+// advance runs until the saga has ended or has to wait. It returns an error
+// only when the database refused to record; a step's failure is recorded
+// progress.
+func (x *execution) advance(ctx context.Context) error {
+	for {
+		var a act
+		switch {
+		case x.in.State == Running && x.in.Step >= len(x.steps):
 			x.in.State = Completed
-			return x.record(ctx, nil)
-		}
-		st := x.p.steps[x.in.Step]
-		if d := x.in.Deadline; d > 0 && db.Micros(x.o.Now()) >= d {
-			return x.fail(ctx, fault.New(fault.Timeout, "saga_timeout", "the time limit of %s passed before step %s", x.p.name, st.name))
-		}
-		if err := x.step(ctx, st, st.do, x.in.Step+1, len(x.p.steps)); err != nil {
-			if stop, err := x.failedAttempt(ctx, st, err, x.fail); stop || err != nil {
-				return err
+			return x.record(ctx)
+		case x.in.State == Running:
+			st := x.steps[x.in.Step]
+			if x.overdue(st) {
+				if err := x.turn(fault.New(fault.Timeout, "saga_timeout", "the time limit of %s passed before step %s", x.in.Name, st.Name)); err != nil {
+					return err
+				}
+				if err := x.turned(ctx); err != nil {
+					return err
+				}
+				continue
 			}
-		}
-	}
-	return nil
-}
-
-// backward undoes the steps done, last first, then ends the saga.
-func (x *execution) backward(ctx context.Context) error {
-	for x.in.State == Compensating {
-		if x.in.Step == 0 {
-			return x.end(ctx)
-		}
-		st := x.p.steps[x.in.Step-1]
-		if !st.undoable {
-			x.in.Step--
-			continue
-		}
-		if err := x.step(ctx, st, st.undo, x.in.Step-1, -1); err != nil {
-			if stop, err := x.failedAttempt(ctx, st, err, x.giveUp); stop || err != nil {
-				return err
+			a = x.forward(st)
+		case x.in.State == Compensating && x.in.Step == 0:
+			a = x.end()
+		case x.in.State == Compensating:
+			st := x.steps[x.in.Step-1]
+			if st.Undo == nil {
+				x.in.Step--
+				continue
 			}
-		}
-	}
-	return nil
-}
-
-// step runs one action and moves to the step next. A local action commits with
-// its record; so does the completion of the saga, when next is last. A remote
-// one is recorded at once, unless a local step follows that will.
-func (x *execution) step(ctx context.Context, st step, do action, next, last int) error {
-	if st.local {
-		return x.record(ctx, func(ctx context.Context) error {
-			data, err := x.call(ctx, do)
-			if err != nil {
-				return err
-			}
-			x.in.Data, x.in.Step, x.in.Attempts = data, next, 0
-			if next == last {
-				x.in.State = Completed
-			}
+			a = x.backward(st)
+		default:
 			return nil
-		})
-	}
-	callCtx, cancel := context.WithTimeout(ctx, st.retry.Timeout)
-	data, err := x.call(callCtx, do)
-	cancel()
-	if err != nil {
-		return err
-	}
-	x.in.Data, x.in.Step, x.in.Attempts = data, next, 0
-	forwardLocal := x.in.State == Running && next < len(x.p.steps) && x.p.steps[next].local
-	if forwardLocal || next == last || (x.in.State == Compensating && next == 0) {
-		return nil
-	}
-	return x.record(ctx, nil)
-}
-
-func (x *execution) call(ctx context.Context, do action) (data []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
-	}()
-	return do(ctx, x.in.Data, x.cause())
-}
-
-// failedAttempt decides what a step's error means: another attempt later, or
-// the end of this direction through final.
-func (x *execution) failedAttempt(ctx context.Context, st step, err error, final func(context.Context, *fault.Error) error) (stop bool, _ error) {
-	if errors.Is(err, errLost) || ctx.Err() != nil {
-		return true, err
-	}
-	f := fault.From(err)
-	attempts := x.in.Attempts + 1
-	if f.Kind.Temporary() && (st.retry.Attempts < 0 || attempts < st.retry.Attempts) {
-		delay := backoff.Delay(attempts, st.retry.Min, st.retry.Max)
-		x.in.Attempts, x.in.DueAt, x.in.Owner = attempts, db.Micros(x.o.Now().Add(delay)), ""
-		x.o.Log.WarnContext(ctx, "saga step failed; will retry", "saga", x.in.Name, "id", x.in.ID, "step", st.name, "attempts", attempts, "error", f)
-		time.AfterFunc(delay, func() {
-			select {
-			case x.wake <- struct{}{}:
-			default:
-			}
-		})
-		return true, x.record(ctx, nil)
-	}
-	return false, final(ctx, f)
-}
-
-// fail turns the saga round. A remote step whose outcome is unknown is undone
-// as well; a definite refusal has nothing to undo.
-func (x *execution) fail(ctx context.Context, f *fault.Error) error {
-	cause, err := json.Marshal(storedCause{Kind: f.Kind.String(), Code: f.Code, Message: f.Message})
-	if err != nil {
-		return err
-	}
-	if x.in.Step < len(x.p.steps) && f.Kind.Temporary() && !x.p.steps[x.in.Step].local {
-		x.in.Step++
-	}
-	x.in.State, x.in.Cause, x.in.Attempts = Compensating, string(cause), 0
-	if x.in.Step == 0 {
-		return nil
-	}
-	return x.record(ctx, nil)
-}
-
-// giveUp ends a compensation that cannot succeed, for a person to look at.
-func (x *execution) giveUp(ctx context.Context, f *fault.Error) error {
-	x.o.Log.ErrorContext(ctx, "saga compensation failed", "saga", x.in.Name, "id", x.in.ID, "step", x.in.Step-1, "error", f)
-	x.in.State = CompensationFailed
-	return x.record(ctx, nil)
-}
-
-// end runs the definition's Failed and closes the saga in one transaction.
-func (x *execution) end(ctx context.Context) error {
-	last := step{name: "failed", retry: Retry{Attempts: -1}.withDefaults()}
-	err := x.record(ctx, func(ctx context.Context) error {
-		data, err := x.call(ctx, x.p.failed)
-		if err != nil {
+		if wait, err := x.attempt(ctx, a); wait || err != nil {
 			return err
 		}
-		x.in.Data, x.in.State = data, Compensated
-		return nil
-	})
-	if err != nil {
-		_, err = x.failedAttempt(ctx, last, err, x.giveUp)
 	}
-	return err
 }
 
-// record writes what the run has reached, together with the local work of do,
-// if the row is still as this run knows it.
-func (x *execution) record(ctx context.Context, do func(ctx context.Context) error) error {
-	before := x.in
-	err := x.db.Tx(ctx, func(ctx context.Context) error {
-		x.in = before
-		if do != nil {
-			if err := do(ctx); err != nil {
-				return err
+// overdue reports whether the saga's time limit forbids the step.
+func (x *execution) overdue(st ProgramStep) bool {
+	return !st.Retriable && x.in.Deadline > 0 && db.Micros(x.o.Now()) >= x.in.Deadline
+}
+
+func (x *execution) forward(st ProgramStep) act {
+	next, last := x.in.Step+1, len(x.steps)
+	a := act{
+		kind: KindDo, step: st.Name, do: st.Do, local: st.Local, retry: st.Retry,
+		unrecorded: next == last || x.steps[next].Local,
+		done: func(in *instance) {
+			if in.Step = next; next == last && st.Local {
+				in.State = Completed
 			}
+		},
+		refused: x.turn,
+	}
+	if st.Retriable {
+		a.refused = x.giveUp
+	} else {
+		a.until = x.in.Deadline
+	}
+	return a
+}
+
+func (x *execution) backward(st ProgramStep) act {
+	next := x.in.Step - 1
+	return act{
+		kind: KindUndo, step: st.Name, do: st.Undo, local: st.Local, retry: st.UndoRetry,
+		unrecorded: next == 0,
+		done:       func(in *instance) { in.Step = next },
+		refused:    x.giveUp,
+	}
+}
+
+// end runs the definition's Failed in the transaction that closes the saga.
+func (x *execution) end() act {
+	return act{
+		kind: KindEnd, do: x.program.Failed, local: true, retry: RetryPolicy{}.withDefaults(true, true),
+		done:    func(in *instance) { in.State = Compensated },
+		refused: x.giveUp,
+	}
+}
+
+// attempt does a once. It reports true when the saga has to wait for the next
+// attempt, or has ended.
+func (x *execution) attempt(ctx context.Context, a act) (wait bool, _ error) {
+	began := x.o.Now()
+	entry := x.in.at(a.kind, a.step, began)
+	timeout := x.timeout(a, entry, began)
+	if err := x.hold(ctx, timeout); err != nil {
+		return true, err
+	}
+	succeed := func(data []byte) {
+		entry.Ended = x.o.Now()
+		x.in.note(entry)
+		x.in.Data, x.in.Attempts = data, 0
+		a.done(&x.in)
+	}
+	var err error
+	if a.local {
+		err = x.commit(ctx, func(ctx context.Context) error {
+			data, err := x.call(ctx, a, timeout)
+			if err == nil {
+				succeed(data)
+			}
+			return err
+		})
+	} else {
+		var data []byte
+		if data, err = x.call(ctx, a, timeout); err == nil {
+			succeed(data)
 		}
-		in, was := x.in, x.recorded
-		if in.Owner != "" {
-			in.DueAt = db.Micros(x.o.Now().Add(x.o.Lease))
-		}
-		res := x.db.Conn(ctx).Exec(
-			`UPDATE sagas SET state = ?, step = ?, data = ?, attempts = ?, due_at = ?, owner = ?, cause = ?, updated_at = ?
-			WHERE name = ? AND id = ? AND owner = ? AND state = ? AND step = ?`,
-			string(in.State), in.Step, string(in.Data), in.Attempts, in.DueAt, in.Owner, in.Cause, db.Micros(x.o.Now()),
-			in.Name, in.ID, was.Owner, string(was.State), was.Step)
-		if res.Error != nil {
-			return res.Error
-		}
-		if res.RowsAffected != 1 {
-			return errLost
-		}
-		return nil
-	})
+	}
+	if errors.Is(err, errLost) || (err != nil && ctx.Err() != nil) {
+		return true, err
+	}
+	if x.o.Observer != nil {
+		x.o.Observer.SagaAttempted(x.in.Name, a.kind, a.step, err)
+	}
 	if err != nil {
-		x.in = before
+		return x.failed(ctx, a, entry, fault.From(err))
+	}
+	if a.local || a.unrecorded {
+		return false, nil
+	}
+	return false, x.record(ctx)
+}
+
+// timeout is how long an attempt may take.
+func (x *execution) timeout(a act, e Entry, now time.Time) time.Duration {
+	t := a.retry.Timeout
+	if a.until > 0 {
+		t = min(t, db.FromMicros(a.until).Sub(now))
+	}
+	if a.retry.Limit > 0 {
+		t = min(t, e.Began.Add(a.retry.Limit).Sub(now))
+	}
+	return max(t, time.Millisecond)
+}
+
+// failed decides what the failure of an attempt means: another one later, or
+// the end of this direction.
+func (x *execution) failed(ctx context.Context, a act, e Entry, f *fault.Error) (wait bool, _ error) {
+	now := x.o.Now()
+	e.Attempts++
+	e.Error = describe(f)
+	attempts := x.in.Attempts + 1
+	delay := backoff.Delay(attempts, a.retry.Min, a.retry.Max)
+	due := now.Add(delay)
+	used := (a.retry.Attempts > 0 && attempts >= a.retry.Attempts) || (a.retry.Limit > 0 && due.After(e.Began.Add(a.retry.Limit)))
+	if f.Kind.Temporary() && !used {
+		if a.until > 0 {
+			due = db.FromMicros(min(db.Micros(due), a.until))
+		}
+		x.in.note(e)
+		x.in.Attempts, x.in.DueAt, x.in.Owner = attempts, db.Micros(due), ""
+		x.o.Log.WarnContext(ctx, "saga step failed; will retry", "saga", x.in.Name, "id", x.in.ID, "kind", a.kind, "step", a.step, "attempts", attempts, "error", f)
+		time.AfterFunc(due.Sub(now), x.wakeUp)
+		return true, x.record(ctx)
+	}
+	e.Ended = now
+	x.in.note(e)
+	if err := a.refused(f); err != nil {
+		return true, err
+	}
+	return x.in.State == CompensationFailed, x.turned(ctx)
+}
+
+// turn turns the saga round. A remote step whose outcome is unknown is undone
+// as well; a definite refusal has nothing to undo.
+func (x *execution) turn(f *fault.Error) (err error) {
+	if x.in.Cause, err = encodeCause(f); err != nil {
 		return err
 	}
-	x.recorded = x.in
+	if f.Kind.Temporary() && !x.steps[x.in.Step].Local {
+		x.in.Step++
+	}
+	x.in.State, x.in.Attempts = Compensating, 0
 	return nil
 }
 
-// storedCause is a fault as the table keeps it.
-type storedCause struct{ Kind, Code, Message string }
-
-func (x *execution) cause() *fault.Error {
-	if x.in.Cause == "" {
+// turned records a change of direction, unless the end follows, which does it.
+func (x *execution) turned(ctx context.Context) error {
+	if x.in.State == Compensating && x.in.Step == 0 {
 		return nil
 	}
-	var c storedCause
-	if err := json.Unmarshal([]byte(x.in.Cause), &c); err != nil {
-		return fault.New(fault.Internal, "", "%s", x.in.Cause)
-	}
-	return fault.New(fault.ParseKind(c.Kind), c.Code, "%s", c.Message)
+	return x.record(ctx)
+}
+
+// giveUp ends a saga that can neither go on nor back, for a person to look at.
+func (x *execution) giveUp(f *fault.Error) error {
+	x.o.Log.Error("saga needs a person", "saga", x.in.Name, "id", x.in.ID, "state", string(x.in.State), "step", x.in.Step, "error", f)
+	x.in.State = CompensationFailed
+	return nil
 }

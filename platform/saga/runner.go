@@ -3,6 +3,7 @@ package saga
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +21,18 @@ type Options struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 	Owner   string // this process, unique
+	// Observer may be nil. Its methods must return at once.
+	Observer Observer
+}
+
+// Observer learns what sagas do, for metrics.
+type Observer interface {
+	// SagaAttempted tells of one attempt: kind is KindDo, KindUndo or KindEnd, and
+	// err is nil when it succeeded.
+	SagaAttempted(saga, kind, step string, err error)
+	// SagaEnded tells that a saga has reached a final state, and how long after
+	// its start.
+	SagaEnded(saga string, state State, took time.Duration)
 }
 
 // Runner runs one module's sagas in this process. Several processes may run
@@ -28,10 +41,15 @@ type Options struct {
 type Runner struct {
 	db       *db.DB
 	o        Options
-	programs map[string]*program
+	programs map[string]*Program
 	ready    chan *instance
 	wake     chan struct{}
+	stuck    sync.Map // name and id of sagas with an attempt that was left behind
+	foreign  map[kind]bool
 }
+
+// kind is what decides whether this process can run a saga.
+type kind struct{ name, plan string }
 
 // NewRunner returns a runner without definitions. Log, Now and Owner must be set.
 func NewRunner(d *db.DB, o Options) *Runner {
@@ -44,34 +62,15 @@ func NewRunner(d *db.DB, o Options) *Runner {
 	if o.Workers == 0 {
 		o.Workers = 16
 	}
-	return &Runner{db: d, o: o, programs: map[string]*program{}, ready: make(chan *instance, queueSize), wake: make(chan struct{}, 1)}
+	return &Runner{db: d, o: o, programs: map[string]*Program{}, foreign: map[kind]bool{}, ready: make(chan *instance, queueSize), wake: make(chan struct{}, 1)}
 }
 
-func (r *Runner) add(p *program) {
-	if _, ok := r.programs[p.name]; ok {
-		panic("saga " + p.name + " is registered twice")
+func (r *Runner) add(p *Program) {
+	if _, ok := r.programs[p.Name]; ok {
+		panic("saga " + p.Name + " is registered twice")
 	}
-	r.programs[p.name] = p
+	r.programs[p.Name] = p
 }
-
-// instance is a row of the table sagas.
-type instance struct {
-	Name        string
-	ID          string
-	State       State
-	Step        int // steps done; while compensating, steps still to undo
-	Data        []byte
-	Attempts    int
-	DueAt       int64
-	Deadline    int64
-	Owner       string
-	Cause       string
-	Traceparent string
-	CreatedAt   int64
-	UpdatedAt   int64
-}
-
-func (instance) TableName() string { return "sagas" }
 
 // queueSize bounds the claimed sagas that wait in memory for a worker.
 const queueSize = 1024
@@ -79,22 +78,22 @@ const queueSize = 1024
 // start inserts the saga as already claimed by this process, which saves the
 // claim; if the process dies before it runs it, the lease runs out. Under a
 // backlog it is left unclaimed, for poll to take when a worker is free.
-func (r *Runner) start(ctx context.Context, name, id string, data []byte, timeout time.Duration) error {
+func (r *Runner) start(ctx context.Context, p *Program, id string, data []byte) error {
 	now := r.o.Now()
 	in := instance{
-		Name: name, ID: id, State: Running, Data: data, DueAt: db.Micros(now),
-		Traceparent: telemetry.Traceparent(ctx), CreatedAt: db.Micros(now), UpdatedAt: db.Micros(now),
+		Name: p.Name, ID: id, State: Running, Data: data, DueAt: db.Micros(now),
+		Traceparent: telemetry.Traceparent(ctx), Plan: p.plan(), CreatedAt: db.Micros(now), UpdatedAt: db.Micros(now),
 	}
 	claimed := len(r.ready) < queueSize/2
 	if claimed {
 		in.Owner, in.DueAt = r.o.Owner, db.Micros(now.Add(r.o.Lease))
 	}
-	if timeout > 0 {
-		in.Deadline = db.Micros(now.Add(timeout))
+	if p.Timeout > 0 {
+		in.Deadline = db.Micros(now.Add(p.Timeout))
 	}
 	err := r.db.Queue(ctx).Exec(
-		"INSERT INTO sagas (name, id, state, step, data, due_at, deadline, owner, traceparent, created_at, updated_at) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
-		in.Name, in.ID, string(in.State), string(in.Data), in.DueAt, in.Deadline, in.Owner, in.Traceparent, in.CreatedAt, in.UpdatedAt).Error
+		"INSERT INTO sagas (name, id, state, step, data, due_at, deadline, owner, traceparent, plan, created_at, updated_at) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
+		in.Name, in.ID, string(in.State), string(in.Data), in.DueAt, in.Deadline, in.Owner, in.Traceparent, in.Plan, in.CreatedAt, in.UpdatedAt).Error
 	if err != nil {
 		return fault.From(err)
 	}
@@ -158,61 +157,4 @@ func (r *Runner) release(ctx context.Context) error {
 	return r.db.Tx(ctx, func(ctx context.Context) error {
 		return r.db.Queue(ctx).Exec("UPDATE sagas SET due_at = 0, owner = '' WHERE state IN ('running', 'compensating') AND owner <> ? AND owner <> ''", r.o.Owner).Error
 	})
-}
-
-// poll claims sagas that are due: retries, expired leases, passed deadlines.
-func (r *Runner) poll(ctx context.Context) error {
-	ticker := time.NewTicker(r.o.Poll)
-	defer ticker.Stop()
-	for {
-		claimed, err := r.claim(ctx)
-		if err != nil && ctx.Err() == nil {
-			r.o.Log.ErrorContext(ctx, "sagas cannot be claimed; retrying", "module", r.db.Module(), "error", err)
-		}
-		for i := range claimed {
-			select {
-			case r.ready <- &claimed[i]:
-			case <-ctx.Done():
-				return nil
-			}
-		}
-		if len(claimed) > 0 && err == nil {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-r.wake:
-		case <-ticker.C:
-		}
-	}
-}
-
-func (r *Runner) claim(ctx context.Context) ([]instance, error) {
-	now := db.Micros(r.o.Now())
-	const due = "SELECT * FROM sagas WHERE state IN ('running', 'compensating') AND due_at <= ? ORDER BY due_at LIMIT ?"
-	var some []instance
-	if err := r.db.Conn(ctx).Raw(due, now, 1).Scan(&some).Error; err != nil || len(some) == 0 {
-		return nil, err
-	}
-	var rows []instance
-	err := r.db.Tx(ctx, func(ctx context.Context) error {
-		rows = nil
-		query := due
-		if r.db.Dialect() == "postgres" {
-			query += " FOR UPDATE SKIP LOCKED"
-		}
-		if err := r.db.Conn(ctx).Raw(query, now, r.o.Workers).Scan(&rows).Error; err != nil {
-			return err
-		}
-		for i := range rows {
-			rows[i].Owner, rows[i].DueAt = r.o.Owner, now+r.o.Lease.Microseconds()
-			if err := r.db.Queue(ctx).Exec("UPDATE sagas SET owner = ?, due_at = ? WHERE name = ? AND id = ?",
-				rows[i].Owner, rows[i].DueAt, rows[i].Name, rows[i].ID).Error; err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return rows, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -43,10 +44,32 @@ type world struct {
 	runner *saga.Runner
 	saga   *saga.Saga[trip]
 
+	backoff time.Duration // of the steps; default 1 ms
+
 	mu    sync.Mutex
 	calls []string
 	fail  map[string]func() error // by "do book", "undo book", …
 }
+
+const (
+	patience = 20 * time.Second
+	tick     = 5 * time.Millisecond
+)
+
+// does makes what ("do book") do something more; nil ends that.
+func (w *world) does(what string, fn func() error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fail := maps.Clone(w.fail)
+	if fail == nil {
+		fail = map[string]func() error{}
+	}
+	fail[what] = fn
+	w.fail = fail
+}
+
+// fails makes what ("do book") fail; nil ends that.
+func (w *world) fails(what string, err error) { w.does(what, func() error { return err }) }
 
 func (w *world) act(ctx context.Context, s *trip, what string, local bool) error {
 	w.mu.Lock()
@@ -70,11 +93,13 @@ func (w *world) act(ctx context.Context, s *trip, what string, local bool) error
 }
 
 func (w *world) step(name string, local bool) saga.Step[trip] {
+	backoff := max(w.backoff, time.Millisecond)
 	return saga.Step[trip]{
 		Name: name, Local: local,
-		Do:    func(ctx context.Context, s *trip) error { return w.act(ctx, s, "do "+name, local) },
-		Undo:  func(ctx context.Context, s *trip) error { return w.act(ctx, s, "undo "+name, local) },
-		Retry: saga.Retry{Attempts: 3, Min: time.Millisecond, Max: 2 * time.Millisecond, Timeout: time.Second},
+		Do:        func(ctx context.Context, s *trip) error { return w.act(ctx, s, "do "+name, local) },
+		Undo:      func(ctx context.Context, s *trip) error { return w.act(ctx, s, "undo "+name, local) },
+		Retry:     saga.RetryPolicy{Attempts: 3, Min: backoff, Max: 2 * backoff, Timeout: time.Second},
+		UndoRetry: saga.RetryPolicy{Attempts: 3, Min: backoff, Max: 2 * backoff, Timeout: time.Second},
 	}
 }
 
@@ -124,15 +149,35 @@ func (w *world) ends(t *testing.T, id string) (saga.State, string) {
 	require.Eventually(t, func() bool {
 		require.NoError(t, w.db.Conn(t.Context()).Raw("SELECT state, data FROM sagas WHERE id = ?", id).Scan(&row).Error)
 		return row.State != "" && row.State != string(saga.Running) && row.State != string(saga.Compensating)
-	}, 20*time.Second, 5*time.Millisecond)
+	}, patience, tick)
 	_, log, _ := strings.Cut(row.Data, `"Log":`)
 	return saga.State(row.State), strings.Trim(log, "}")
+}
+
+// reaches waits until the saga has the state and the history.
+func (w *world) reaches(t *testing.T, id string, state saga.State, history ...string) {
+	t.Helper()
+	var now string
+	want := fmt.Sprint(state, history)
+	require.Eventually(t, func() bool {
+		s, err := saga.Show(t.Context(), w.db, "trip", id)
+		require.NoError(t, err)
+		now = fmt.Sprint(s.State, kinds(s.History))
+		return now == want
+	}, patience, tick, "%s does not reach %s but %s", id, want, &now)
 }
 
 func (w *world) marks(t *testing.T) []string {
 	t.Helper()
 	var rows []string
 	require.NoError(t, w.db.Conn(t.Context()).Raw("SELECT what FROM marks ORDER BY n").Scan(&rows).Error)
+	return rows
+}
+
+func (w *world) marksOf(t *testing.T, id string) []string {
+	t.Helper()
+	var rows []string
+	require.NoError(t, w.db.Conn(t.Context()).Raw("SELECT what FROM marks WHERE saga = ? ORDER BY n", id).Scan(&rows).Error)
 	return rows
 }
 

@@ -146,10 +146,11 @@ func (c *cluster) sizes(ctx context.Context) (constants, error) {
 	defer func() { _ = d.Close() }()
 	v := constants{}
 	for name, query := range map[string]string{
-		"saga":   "SELECT data FROM sagas ORDER BY created_at DESC LIMIT 1",
-		"event":  `SELECT '\x' || encode(payload, 'hex') FROM outbox ORDER BY seq DESC LIMIT 1`,
-		"scope":  "SELECT scope FROM idempotency_keys ORDER BY created_at DESC LIMIT 1",
-		"answer": `SELECT '\x' || encode(answer, 'hex') FROM idempotency_keys ORDER BY created_at DESC LIMIT 1`,
+		"saga":    "SELECT data FROM sagas ORDER BY created_at DESC LIMIT 1",
+		"history": "SELECT history FROM sagas ORDER BY created_at DESC LIMIT 1",
+		"event":   `SELECT '\x' || encode(payload, 'hex') FROM outbox ORDER BY seq DESC LIMIT 1`,
+		"scope":   "SELECT scope FROM idempotency_keys ORDER BY created_at DESC LIMIT 1",
+		"answer":  `SELECT '\x' || encode(answer, 'hex') FROM idempotency_keys ORDER BY created_at DESC LIMIT 1`,
 	} {
 		var text string
 		if err = d.QueryRowContext(ctx, query).Scan(&text); err != nil {

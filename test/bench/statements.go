@@ -33,9 +33,9 @@ var placing = []transaction{
 			[]string{"id", "0", "product1", "'SKU-1'", "'Product 1'", "1", "100", "id", "1", "product2", "'SKU-2'", "'Product 2'", "1", "100"},
 		},
 		{
-			`INSERT INTO sagas (name, id, state, step, data, due_at, deadline, owner, traceparent, created_at, updated_at)
-			VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10)`,
-			[]string{"'place_order'", "text", "'running'", "saga", "now", "now", "'" + owner + "'", "''", "now", "now"},
+			`INSERT INTO sagas (name, id, state, step, data, due_at, deadline, owner, traceparent, plan, created_at, updated_at)
+			VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			[]string{"'place_order'", "text", "'running'", "saga", "now", "now", "'" + owner + "'", "''", "'reserve_credit,confirm*'", "now", "now"},
 		},
 		publish,
 		moveStock("product1"),
@@ -85,10 +85,10 @@ var confirming = []transaction{
 		},
 		publish,
 		{
-			`UPDATE sagas SET state = $1, step = $2, data = $3, attempts = $4, due_at = $5, owner = $6, cause = $7, updated_at = $8
-			WHERE name = $9 AND id = $10 AND owner = $11 AND state = $12 AND step = $13`,
+			`UPDATE sagas SET state = $1, step = $2, data = $3, attempts = $4, due_at = $5, owner = $6, cause = $7, history = $8, updated_at = $9
+			WHERE name = $10 AND id = $11 AND owner = $12 AND state = $13 AND step = $14`,
 			[]string{
-				"'completed'", "2", "saga", "0", "now", "'" + owner + "'", "''", "now",
+				"'completed'", "2", "saga", "0", "now", "'" + owner + "'", "''", "history", "now",
 				"'place_order'", "text", "'" + owner + "'", "'running'", "0",
 			},
 		},
@@ -137,7 +137,7 @@ func script(transactions []transaction, pipelined bool) string {
 var expressions = map[string]string{
 	"id": "lpad(:id, 32, '0')::uuid", "text": "lpad(:id, 36, '0')", "hash": "lpad(:id, 64, '0')", "number": "lpad(:id, 17, '0')",
 	"buyer": "lpad(:buyer, 32, '0')::uuid", "product1": "lpad(:p1, 32, '0')::uuid", "product2": "lpad(:p2, 32, '0')::uuid",
-	"old": "lpad(:old, 32, '0')::uuid", "now": ":id", "saga": ":saga", "event": ":event", "scope": ":scope", "answer": ":answer",
+	"old": "lpad(:old, 32, '0')::uuid", "now": ":id", "saga": ":saga", "history": ":history", "event": ":event", "scope": ":scope", "answer": ":answer",
 }
 
 func (s statement) pgbench() string {

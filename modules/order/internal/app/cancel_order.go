@@ -2,11 +2,9 @@ package app
 
 import (
 	"context"
-	"time"
 
 	"cleave/modules/order/internal/domain"
 	orderv1 "cleave/modules/order/v1"
-	"cleave/platform/fault"
 	"cleave/platform/saga"
 )
 
@@ -90,13 +88,10 @@ func (a *App) cancelOrderSaga() saga.Definition[settlement] {
 
 // settle is a saga of one step that must succeed in the end. When the user
 // module refuses it, there is nothing to compensate: the saga stays behind as
-// failed, for a person to look at.
+// failed, for a person to look at and to retry.
 func (a *App) settle(name, step string, do func(context.Context, *settlement) error) saga.Definition[settlement] {
 	return saga.Definition[settlement]{
 		Name:  name,
-		Steps: []saga.Step[settlement]{{Name: step, Do: do, Retry: saga.Retry{Attempts: -1, Max: time.Minute}}},
-		Failed: func(_ context.Context, s *settlement, cause *fault.Error) error {
-			return fault.New(fault.Conflict, cause.Code, "the credit of order %s is not settled: %s", s.OrderID, cause.Message)
-		},
+		Steps: []saga.Step[settlement]{{Name: step, Retriable: true, Do: do, Retry: saga.RetryPolicy{Limit: -1}}},
 	}
 }

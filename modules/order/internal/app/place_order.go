@@ -74,7 +74,7 @@ func (a *App) placeOrderSaga() saga.Definition[placement] {
 		Name:    "place_order",
 		Timeout: a.PlaceTimeout,
 		Steps: []saga.Step[placement]{
-			{Name: "reserve_credit", Do: a.reserveCredit, Undo: a.releaseCredit, Retry: saga.Retry{Attempts: -1}},
+			{Name: "reserve_credit", Do: a.reserveCredit, Undo: a.releaseCredit, Retry: saga.RetryPolicy{Attempts: -1}},
 			{Name: "confirm", Local: true, Do: a.confirm},
 		},
 		Failed: a.reject,
