@@ -12,10 +12,12 @@ import (
 	"cleave/modules/user/internal/app"
 	"cleave/modules/user/internal/cli"
 	"cleave/modules/user/internal/domain"
+	"cleave/modules/user/internal/keys"
 	"cleave/modules/user/internal/password"
 	"cleave/modules/user/internal/store"
 	"cleave/modules/user/migrations"
 	userv1 "cleave/modules/user/v1"
+	"cleave/platform/auth"
 	"cleave/platform/event"
 	"cleave/platform/module"
 )
@@ -30,6 +32,7 @@ var Module = module.Spec{
 	Migrations:  migrations.FS,
 	Constraints: store.Constraints,
 	OpenAPI:     userv1.OpenAPI,
+	Paths:       api.Paths,
 	Policy:      policy,
 	Config:      func() any { return &settings{Currency: "EUR"} },
 	Wire:        wire,
@@ -56,12 +59,20 @@ func wire(env *module.Env) (module.Parts, error) {
 		slots = max(runtime.GOMAXPROCS(0)/2, 1)
 	}
 	users := store.New(env.DB)
-	keys, err := app.LoadKeys(ctx, env.DB, users, app.Issue{Issuer: env.Auth.Issuer, Audience: env.Auth.Audience, TTL: env.Auth.AccessTTL}, env.Now)
+	ring, err := keys.Open(ctx, keys.Options{
+		DB: env.DB, Store: users, Log: env.Log, Now: env.Now, Secret: env.Auth.KeyEncryptionKey, Old: env.Auth.KeyEncryptionKeyOld,
+		Rotation: env.Auth.KeyRotation,
+	})
 	if err != nil {
 		return module.Parts{}, err
 	}
+	if !ring.Encrypted() {
+		env.Startup("WARNING", "signing keys are stored unencrypted: set auth.key_encryption_key")
+		env.Log.WarnContext(ctx, "signing keys are stored unencrypted: set auth.key_encryption_key")
+	}
+	signer := auth.NewSigner(ring.Signing, env.Auth.Issuer, env.Auth.Audience, env.Auth.AccessTTL, env.Now)
 	a := app.New(app.Deps{
-		DB: env.DB, Store: users, Events: env.Events, Audit: env.Audit, Passwords: password.New(slots, domain.ErrPasswordsBusy), Keys: keys,
+		DB: env.DB, Store: users, Events: env.Events, Audit: env.Audit, Passwords: password.New(slots, domain.ErrPasswordsBusy), Signer: signer,
 		Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL,
 		TokenFile: filepath.Join(env.DataDir, cli.TokenFile),
 	})
@@ -73,7 +84,7 @@ func wire(env *module.Env) (module.Parts, error) {
 		env.Startup("first admin token", token)
 	}
 	return module.Parts{
-		RPC: api.Register(a), REST: api.Routes(a, env.Cursors), Keys: keys,
-		Background: []func(context.Context) error{a.PurgeSessions(env.Log)},
+		RPC: api.Register(a), REST: api.Routes(a, env.Cursors), HTTP: api.WellKnown(ring), Keys: ring,
+		Background: []func(context.Context) error{a.PurgeSessions(env.Log), ring.Run},
 	}, nil
 }

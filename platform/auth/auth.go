@@ -8,11 +8,18 @@ package auth
 
 import "context"
 
-// Principal is the authenticated user of a request.
+// Principal is the authenticated user or client of a request. Who it is, is the pair of Issuer and
+// Subject (OpenID Connect Core section 5.7): a subject means nothing without its issuer, and an e-mail
+// address never identifies.
 type Principal struct {
-	Subject string   // the user's id; unique per issuer and never reused
-	Session string   // the login the token descends from
-	Roles   []string // shared with the verifier's cache: read only
+	Issuer     string   // set by the verifier; a signer uses its own
+	Subject    string   // the user's id; unique per issuer and never reused
+	Session    string   // the login the token descends from; "" for a client of its own
+	Client     string   // the OAuth client that the token was issued to
+	Generation int64    // the subject's state that the token speaks of; see Revocation
+	Roles      []string // shared with the verifier's cache, as Scopes is: read only
+	Scopes     []string // what the subject has consented to; nil: everything
+	Actor      string   // who acts for the subject (RFC 8693 section 4.1); "" for itself
 }
 
 // Decision is what a policy allows a principal with one permission.

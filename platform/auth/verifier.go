@@ -114,8 +114,19 @@ func (v *Verifier) check(ctx context.Context, token string) (verifiedToken, erro
 		return verifiedToken{}, errToken.Wrap(errors.New("no subject"))
 	}
 	return verifiedToken{
-		principal: Principal{Subject: c.Subject, Session: c.Session, Roles: slices.Clip(c.Roles)},
+		principal: c.principal(),
 		kid:       kid,
 		expires:   c.ExpiresAt.Add(leeway),
 	}, nil
+}
+
+func (c *claims) principal() Principal {
+	p := Principal{
+		Issuer: c.Issuer, Subject: c.Subject, Session: c.Session, Client: c.Client, Generation: c.Generation,
+		Roles: slices.Clip(c.Roles), Scopes: strings.Fields(c.Scope),
+	}
+	if c.Actor != nil {
+		p.Actor = c.Actor.Subject
+	}
+	return p
 }

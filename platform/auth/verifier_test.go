@@ -82,9 +82,13 @@ func setup(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{key: newKey(t), clock: &clock{t: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}
 	f.source = &keySource{keys: map[string]*ecdsa.PublicKey{"k1": &f.key.PublicKey}}
-	f.signer = NewSigner(f.key, "k1", issuer, []string{"user", "order"}, 10*time.Minute, f.clock.now)
+	f.signer = NewSigner(always(f.key, "k1"), issuer, []string{"user", "order"}, 10*time.Minute, f.clock.now)
 	f.verifier = NewVerifier(f.source, issuer, "order", f.clock.now)
 	return f
+}
+
+func always(key *ecdsa.PrivateKey, kid string) func() SigningKey {
+	return func() SigningKey { return SigningKey{kid, key} }
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
@@ -110,7 +114,10 @@ func (f *fixture) token(t testing.TB, edit func(header map[string]any, c jwt.Map
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	want := Principal{Subject: "u1", Session: "s1", Roles: []string{"admin", "customer"}}
+	want := Principal{
+		Issuer: issuer, Subject: "u1", Session: "s1", Client: "c1", Generation: 3, Roles: []string{"admin", "customer"},
+		Scopes: []string{"openid", "order"}, Actor: "c2",
+	}
 	token, expires, err := f.signer.Sign(want)
 	require.NoError(t, err)
 	require.Equal(t, f.clock.now().Add(10*time.Minute), expires)
@@ -249,7 +256,7 @@ func TestVerify_RememberedTokenExpires(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	// Shorter than keyMaxAge, so that it is the token's age that counts.
-	token, _, err := NewSigner(f.key, "k1", issuer, []string{"order"}, time.Minute, f.clock.now).Sign(Principal{Subject: "u1"})
+	token, _, err := NewSigner(always(f.key, "k1"), issuer, []string{"order"}, time.Minute, f.clock.now).Sign(Principal{Subject: "u1"})
 	require.NoError(t, err)
 	f.clock.pass(time.Minute)
 	_, err = f.verifier.Verify(t.Context(), token)
@@ -273,7 +280,7 @@ func TestVerify_KeyRotation(t *testing.T) {
 
 		next := newKey(t)
 		f.source.set(map[string]*ecdsa.PublicKey{"k1": &f.key.PublicKey, "k2": &next.PublicKey}, nil)
-		token, _, err := NewSigner(next, "k2", issuer, []string{"order"}, time.Minute, f.clock.now).Sign(Principal{Subject: "u2"})
+		token, _, err := NewSigner(always(next, "k2"), issuer, []string{"order"}, time.Minute, f.clock.now).Sign(Principal{Subject: "u2"})
 		require.NoError(t, err)
 		f.clock.pass(keyFetchGap)
 		var wg sync.WaitGroup

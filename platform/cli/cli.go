@@ -14,10 +14,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"cleave/platform/config"
+	"cleave/platform/db"
 	"cleave/platform/fault"
 	"cleave/platform/module"
 )
@@ -134,17 +136,19 @@ func (a *app) tree(extra []Extra) *cobra.Command {
 	config.AddFlags(fs)
 
 	a.root.AddCommand(a.serve(), a.migrate(), a.config(), a.module(), a.healthcheck(), a.openapi(), a.reference(), a.versionCommand())
-	tool := &module.Tool{Config: a.load, Print: a.print, In: a.In, Err: a.Err}
+	tool := module.Tool{Config: a.load, Now: time.Now, Print: a.print, In: a.In, Err: a.Err}
 	for _, m := range a.modules {
 		if m.Commands == nil {
 			continue
 		}
 		group := &cobra.Command{Use: m.Name, Short: "Commands of the " + m.Name + " module"}
-		group.AddCommand(m.Commands(tool)...)
+		own := tool
+		own.DB = func(ctx context.Context) (*db.DB, error) { return a.database(ctx, m) }
+		group.AddCommand(m.Commands(&own)...)
 		a.root.AddCommand(group)
 	}
 	for _, make := range extra {
-		a.root.AddCommand(make(tool))
+		a.root.AddCommand(make(&tool))
 	}
 	a.prepare(a.root)
 	return a.root
@@ -211,6 +215,22 @@ func (a *app) load() (*config.Config, error) {
 		}
 	}
 	return config.Load(config.Options{File: a.file, Env: a.Env, Flags: a.root.PersistentFlags(), Sections: sections})
+}
+
+// database opens the database of a module, whose schema must be that of this binary.
+func (a *app) database(ctx context.Context, m module.Spec) (*db.DB, error) {
+	cfg, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	d, err := db.Open(ctx, cfg.Database(), m.Name, m.Constraints)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.CheckSchema(ctx, m.Migrations); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
 }
 
 // variable is the last value that the environment gives to name.

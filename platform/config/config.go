@@ -87,6 +87,12 @@ type Auth struct {
 	Issuer     string        `mapstructure:"issuer" validate:"http_url,max=255"`
 	AccessTTL  time.Duration `mapstructure:"access_ttl" validate:"min=5s,max=1h"`
 	RefreshTTL time.Duration `mapstructure:"refresh_ttl" validate:"min=1m,max=8760h,gtefield=AccessTTL"`
+	// KeyRotation is how long a key signs before the next one does; 0 leaves it to `app user keys rotate`.
+	KeyRotation time.Duration `mapstructure:"key_rotation" validate:"omitempty,min=1h,max=87600h"`
+	// KeyEncryptionKey is the secret that encrypts signing keys in the database; empty keeps them plain.
+	KeyEncryptionKey string `mapstructure:"key_encryption_key" validate:"omitempty,min=32,max=1024" secret:"true"`
+	// KeyEncryptionKeyOld is the one before, which is needed once to encrypt the keys anew.
+	KeyEncryptionKeyOld string `mapstructure:"key_encryption_key_old" validate:"omitempty,min=32,max=1024" secret:"true"`
 }
 
 // Events is the delivery of events between modules.
@@ -121,7 +127,7 @@ func Default() *Config {
 		DB:    DB{Modules: map[string]string{}, MigrateOnStart: true},
 		Log:   Log{Level: "info"},
 		Trace: Trace{Exporter: "none"},
-		Auth:  Auth{Issuer: "http://127.0.0.1:8080", AccessTTL: 10 * time.Minute, RefreshTTL: 30 * 24 * time.Hour},
+		Auth:  Auth{Issuer: "http://127.0.0.1:8080", AccessTTL: 10 * time.Minute, RefreshTTL: 30 * 24 * time.Hour, KeyRotation: 30 * 24 * time.Hour},
 		Events: Events{
 			Batch: 50, Poll: 500 * time.Millisecond, MaxAttempts: 10,
 			BackoffMin: 50 * time.Millisecond, BackoffMax: 30 * time.Second, Retention: 7 * 24 * time.Hour,

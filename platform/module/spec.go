@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -39,6 +40,7 @@ type Spec struct {
 	Migrations  fs.FS        // goose files below sqlite/ and postgres/
 	Constraints db.Constraints
 	OpenAPI     []byte                       // nil: no REST
+	Paths       []string                     // what Parts.HTTP serves, as "GET /path"; nil: nothing
 	Policy      string                       // Casbin policy lines for its permissions
 	Config      func() any                   // a pointer to its settings with their defaults; nil: none
 	Wire        func(*Env) (Parts, error)    // builds the module; must not start anything
@@ -71,6 +73,9 @@ type AuthConfig struct {
 	Issuer                string
 	Audience              []string
 	AccessTTL, RefreshTTL time.Duration
+	// KeyEncryptionKey encrypts signing keys in the database, and Old is the one before; "" is none.
+	KeyEncryptionKey, KeyEncryptionKeyOld string
+	KeyRotation                           time.Duration // how long a key signs; 0: until the command
 }
 
 // Conn returns the connection to a module that this one's Spec uses.
@@ -86,6 +91,7 @@ func (e *Env) Conn(module string) (grpc.ClientConnInterface, error) {
 type Parts struct {
 	RPC        func(grpc.ServiceRegistrar)
 	REST       func(gin.IRouter)
+	HTTP       http.Handler // of Spec.Paths: what another standard than the module's OpenAPI document describes
 	Handlers   []event.Handler
 	Background []func(ctx context.Context) error // each runs until ctx ends and then returns nil
 	Keys       auth.KeySource                    // of the module that issues tokens
@@ -94,9 +100,12 @@ type Parts struct {
 // Tool is what a module's own commands are given.
 type Tool struct {
 	Config func() (*config.Config, error)
-	Print  func(v any) error // to standard output, in the chosen format
-	In     io.Reader
-	Err    io.Writer
+	// DB opens the database of the module whose command runs, which the caller closes. The schema must be current.
+	DB    func(ctx context.Context) (*db.DB, error)
+	Now   func() time.Time
+	Print func(v any) error // to standard output, in the chosen format
+	In    io.Reader
+	Err   io.Writer
 }
 
 // Order returns specs sorted so that each comes after all that it uses. It

@@ -103,7 +103,10 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 		Sagas:   saga.NewRunner(r.db, saga.Options{Poll: s.Poll, Lease: s.Lease, Workers: s.Workers, Log: h.o.Log, Now: h.o.Now, Owner: owner}),
 		Cursors: rest.NewCursors(key),
 		Config:  h.cfg.Modules[r.spec.Name],
-		Auth:    AuthConfig{Issuer: h.cfg.Auth.Issuer, AccessTTL: h.cfg.Auth.AccessTTL, RefreshTTL: h.cfg.Auth.RefreshTTL},
+		Auth: AuthConfig{
+			Issuer: h.cfg.Auth.Issuer, AccessTTL: h.cfg.Auth.AccessTTL, RefreshTTL: h.cfg.Auth.RefreshTTL,
+			KeyEncryptionKey: h.cfg.Auth.KeyEncryptionKey, KeyEncryptionKeyOld: h.cfg.Auth.KeyEncryptionKeyOld, KeyRotation: h.cfg.Auth.KeyRotation,
+		},
 		DataDir: h.cfg.Data.Dir, BaseURL: h.cfg.BaseURL(h.listener.Addr().String()), Startup: h.addLine,
 		edges: map[string]*rpc.Edge{},
 	}
@@ -132,6 +135,9 @@ func (h *Host) mount() error {
 		Now: h.o.Now, Version: h.o.Version, Ready: h.ready, Exact: h.o.Exact, Traced: h.cfg.Trace.Exporter != "none",
 	})
 	for _, r := range h.running {
+		if err := h.api.Standard(r.spec.Name, r.spec.Paths, r.parts.HTTP); err != nil {
+			return err
+		}
 		if r.parts.REST == nil {
 			continue
 		}

@@ -80,7 +80,8 @@ func NewIssuer(t testing.TB, cfg *config.Config, audience ...string) *Issuer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	return &Issuer{key: key, signer: auth.NewSigner(key, keyID, cfg.Auth.Issuer, audience, cfg.Auth.AccessTTL, time.Now)}
+	signing := func() auth.SigningKey { return auth.SigningKey{ID: keyID, Private: key} }
+	return &Issuer{key: key, signer: auth.NewSigner(signing, cfg.Auth.Issuer, audience, cfg.Auth.AccessTTL, time.Now)}
 }
 
 // PublicKeys implements auth.KeySource.

@@ -277,7 +277,7 @@ func serve(t testing.TB, d *db.DB, key *ecdsa.PrivateKey, edit ...func(*Options)
 	for _, e := range edit {
 		e(&o)
 	}
-	f.signer = auth.NewSigner(key, "k", issuer, []string{"notes"}, time.Minute, time.Now)
+	f.signer = auth.NewSigner(func() auth.SigningKey { return auth.SigningKey{ID: "k", Private: key} }, issuer, []string{"notes"}, time.Minute, time.Now)
 	f.api = New(o)
 	require.NoError(t, f.api.Module("notes", notesDocument, d, f.notes.register))
 	f.server = httptest.NewServer(f.api.Handler())

@@ -67,7 +67,7 @@ func measureCheck(ctx context.Context) (string, error) {
 		return "", err
 	}
 	const issuer = "http://127.0.0.1:8080"
-	signer := auth.NewSigner(key, "k", issuer, []string{"order"}, time.Hour, time.Now)
+	signer := auth.NewSigner(func() auth.SigningKey { return auth.SigningKey{ID: "k", Private: key} }, issuer, []string{"order"}, time.Hour, time.Now)
 	token, _, err := signer.Sign(auth.Principal{Subject: module.NewID(), Session: module.NewID(), Roles: []string{"customer"}})
 	if err != nil {
 		return "", err

@@ -14,7 +14,6 @@ import (
 	"cleave/modules/user/internal/app"
 	"cleave/modules/user/internal/domain"
 	"cleave/modules/user/internal/store"
-	"cleave/modules/user/migrations"
 	userv1 "cleave/modules/user/v1"
 	"cleave/platform/db"
 	"cleave/platform/db/dbtest"
@@ -74,33 +73,6 @@ func TestCreateFirstAdmin(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, token)
 		require.NoFileExists(t, f.TokenFile)
-	})
-}
-
-func TestLoadKeys(t *testing.T) {
-	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, c db.Config) {
-		t.Parallel()
-		d := dbtest.Open(t, c, "user", migrations.FS, store.Constraints)
-		s := store.New(d)
-		issue := app.Issue{Issuer: "http://issuer", Audience: []string{"user"}, TTL: time.Minute}
-		loaded := make([]*app.Keys, 8)
-		var g errgroup.Group
-		for i := range loaded { // replicas that start together
-			g.Go(func() (err error) {
-				loaded[i], err = app.LoadKeys(t.Context(), d, s, issue, time.Now)
-				return err
-			})
-		}
-		require.NoError(t, g.Wait())
-		keys, err := s.SigningKeys(t.Context())
-		require.NoError(t, err)
-		require.Len(t, keys, 1)
-		for _, k := range loaded {
-			public, err := k.PublicKeys(t.Context())
-			require.NoError(t, err)
-			require.Contains(t, public, keys[0].Kid)
-		}
 	})
 }
 

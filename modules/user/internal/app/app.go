@@ -12,6 +12,7 @@ import (
 	"cleave/modules/user/internal/password"
 	"cleave/modules/user/internal/store"
 	"cleave/platform/audit"
+	"cleave/platform/auth"
 	"cleave/platform/db"
 	"cleave/platform/event"
 )
@@ -23,7 +24,7 @@ type Deps struct {
 	Events     *event.Publisher
 	Audit      *audit.Log
 	Passwords  *password.Hasher
-	Keys       *Keys
+	Signer     *auth.Signer
 	Now        func() time.Time
 	NewID      func() string
 	Currency   string        // of new accounts

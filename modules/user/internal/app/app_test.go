@@ -13,6 +13,7 @@ import (
 
 	"cleave/modules/user/internal/app"
 	"cleave/modules/user/internal/domain"
+	"cleave/modules/user/internal/keys"
 	"cleave/modules/user/internal/ledgertest"
 	"cleave/modules/user/internal/password"
 	"cleave/modules/user/internal/store"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 type fixture struct {
 	*app.App
 	db    *db.DB
+	ring  *keys.Ring
 	clock atomic.Int64 // added to the time, in nanoseconds
 	users atomic.Int64
 }
@@ -49,7 +51,7 @@ func setup(t *testing.T, c db.Config) *fixture {
 	bus := event.NewBus(event.Options{Log: slog.New(slog.DiscardHandler), Now: now, NewID: module.NewID})
 	f.App = app.New(app.Deps{
 		DB: f.db, Store: s, Events: bus.Publisher("user", f.db, published), Passwords: password.New(2, domain.ErrPasswordsBusy),
-		Keys: f.loadKeys(t), Now: now, NewID: module.NewID, Currency: "EUR", SessionTTL: sessionTTL,
+		Signer: f.signer(t, now), Now: now, NewID: module.NewID, Currency: "EUR", SessionTTL: sessionTTL,
 		TokenFile: filepath.Join(t.TempDir(), "token"), Audit: audit.New(f.db, "http://issuer", now),
 	})
 	t.Cleanup(func() { ledgertest.Check(t, f.db) })
@@ -62,11 +64,12 @@ func staff(t *testing.T) context.Context {
 	return auth.With(t.Context(), auth.Principal{Subject: "staff"})
 }
 
-func (f *fixture) loadKeys(t *testing.T) *app.Keys {
+func (f *fixture) signer(t *testing.T, now func() time.Time) *auth.Signer {
 	t.Helper()
-	keys, err := app.LoadKeys(t.Context(), f.db, store.New(f.db), app.Issue{Issuer: "http://issuer", Audience: []string{"user"}, TTL: time.Minute}, time.Now)
+	var err error
+	f.ring, err = keys.Open(t.Context(), keys.Options{DB: f.db, Store: store.New(f.db), Log: slog.New(slog.DiscardHandler), Now: now})
 	require.NoError(t, err)
-	return keys
+	return auth.NewSigner(f.ring.Signing, "http://issuer", []string{"user"}, time.Minute, time.Now)
 }
 
 // user stores a user without the cost of a password hash.

@@ -10,6 +10,9 @@ import (
 	"cleave/platform/auth"
 )
 
+// ownClient is the client_id of tokens that a log-in through the REST API gives, without OAuth (RFC 9068 section 2.2 wants one).
+const ownClient = "cleave"
+
 // Tokens are what a session gives its user.
 type Tokens struct {
 	UserID    string
@@ -40,18 +43,40 @@ func (a *App) LogIn(ctx context.Context, email, password string) (Tokens, error)
 	case u.Disabled:
 		return Tokens{}, domain.ErrLogInDisabled
 	}
+	var tokens Tokens
+	err = a.DB.Tx(ctx, func(ctx context.Context) (err error) {
+		tokens, err = a.beginSession(ctx, u)
+		return err
+	})
+	return tokens, err
+}
+
+// beginSession makes a session for a user whose password was right a moment ago: checking it takes long enough for the user to
+// be disabled, or for the password to change, in the meantime.
+func (a *App) beginSession(ctx context.Context, checked domain.User) (Tokens, error) {
+	u, err := a.Store.UserForUpdate(ctx, checked.ID)
+	switch {
+	case err != nil:
+		return Tokens{}, err
+	case u.PasswordHash != checked.PasswordHash:
+		return Tokens{}, domain.ErrCredentials
+	case u.Disabled:
+		return Tokens{}, domain.ErrLogInDisabled
+	}
 	now := a.now()
 	s := store.Session{ID: a.NewID(), UserID: u.ID, ExpiresAt: now.Add(a.SessionTTL)}
 	tokens, hash, err := a.tokens(u, s.ID, now)
 	if err != nil {
 		return Tokens{}, err
 	}
-	return tokens, a.DB.Tx(ctx, func(ctx context.Context) error { return a.Store.InsertSession(ctx, s, hash, now) })
+	return tokens, a.Store.InsertSession(ctx, s, hash, now)
 }
 
 // tokens makes a pair for a session, and the hash of its refresh token.
 func (a *App) tokens(u domain.User, sessionID string, now time.Time) (Tokens, string, error) {
-	access, expires, err := a.Keys.signer.Sign(auth.Principal{Subject: u.ID, Session: sessionID, Roles: u.Roles})
+	access, expires, err := a.Signer.Sign(auth.Principal{
+		Subject: u.ID, Session: sessionID, Client: ownClient, Generation: u.Version, Roles: u.Roles,
+	})
 	if err != nil {
 		return Tokens{}, "", err
 	}

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,7 +40,7 @@ func (f *fixture) login(t *testing.T, u domain.User) app.Tokens {
 
 func (f *fixture) principal(t *testing.T, tokens app.Tokens) auth.Principal {
 	t.Helper()
-	p, err := auth.NewVerifier(f.Keys, "http://issuer", "user", time.Now).Verify(t.Context(), tokens.Access)
+	p, err := auth.NewVerifier(f.ring, "http://issuer", "user", time.Now).Verify(t.Context(), tokens.Access)
 	require.NoError(t, err)
 	return p
 }
@@ -270,5 +271,36 @@ func TestPurgeSessions(t *testing.T) {
 		require.EqualValues(t, 1, f.count(t, "SELECT count(*) FROM refresh_tokens"))
 		_, err = f.RefreshSession(t.Context(), young.Refresh, "")
 		require.NoError(t, err)
+	})
+}
+
+// TestLogInWhileDisabled disables the user while the password is being checked: whatever wins, no session is left to use.
+func TestLogInWhileDisabled(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, c db.Config) {
+		t.Parallel()
+		f := setup(t, c)
+		for i := range 4 {
+			u := f.registered(t, fmt.Sprintf("ada%d@example.com", i))
+			var tokens app.Tokens
+			var logIn error
+			var g errgroup.Group
+			g.Go(func() error {
+				tokens, logIn = f.LogIn(t.Context(), string(u.Email), secret)
+				return nil
+			})
+			g.Go(func() error {
+				_, err := f.DisableUser(staff(t), f.NewID(), u.ID)
+				return err
+			})
+			require.NoError(t, g.Wait())
+			require.Zero(t, f.count(t, "SELECT count(*) FROM sessions WHERE user_id = ? AND revoked_at = 0", u.ID))
+			if logIn != nil {
+				require.ErrorIs(t, logIn, domain.ErrLogInDisabled)
+				continue
+			}
+			_, err := f.RefreshSession(t.Context(), tokens.Refresh, "")
+			require.ErrorIs(t, err, domain.ErrRefreshToken)
+		}
 	})
 }

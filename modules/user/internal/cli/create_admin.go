@@ -1,4 +1,5 @@
-// Package cli holds the user module's commands. They use its public API, as any client does.
+// Package cli holds the user module's commands. They use its public API, as any client does, except for what an operator decides
+// beside the API, with the database at hand.
 package cli
 
 import (
@@ -32,7 +33,7 @@ const (
 
 // Commands returns the commands below `app user`.
 func Commands(tool *module.Tool) []*cobra.Command {
-	return []*cobra.Command{createAdmin(tool)}
+	return []*cobra.Command{createAdmin(tool), keyCommands(tool)}
 }
 
 func createAdmin(tool *module.Tool) *cobra.Command {
