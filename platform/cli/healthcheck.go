@@ -2,9 +2,13 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -24,7 +28,7 @@ func (a *app) healthcheck() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := a.load()
 			if err == nil {
-				err = healthy(c.Context(), config.LocalURL(cfg.HTTP.Addr)+"/readyz?verbose")
+				err = healthy(c.Context(), cfg)
 			}
 			if err != nil {
 				return &exitError{Failed, err}
@@ -34,7 +38,8 @@ func (a *app) healthcheck() *cobra.Command {
 	}
 }
 
-func healthy(ctx context.Context, url string) error {
+func healthy(ctx context.Context, cfg *config.Config) error {
+	url := cfg.LocalURL(cfg.HTTP.Addr) + "/readyz?verbose"
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -43,6 +48,13 @@ func healthy(ctx context.Context, url string) error {
 	}
 	// A transport of its own: the process asks itself, past any proxy that the environment names.
 	t := &http.Transport{}
+	if cfg.HTTP.TLSCert != "" {
+		trust, err := ownCertificate(cfg.HTTP.TLSCert)
+		if err != nil {
+			return fmt.Errorf("not ready: http.tls_cert: %w", err)
+		}
+		t.TLSClientConfig = trust
+	}
 	defer t.CloseIdleConnections()
 	res, err := (&http.Client{Transport: t}).Do(req)
 	if err != nil {
@@ -54,4 +66,31 @@ func healthy(ctx context.Context, url string) error {
 	}
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 500))
 	return fmt.Errorf("not ready: %s answered %s: %s", url, res.Status, strings.Join(strings.Fields(string(body)), " "))
+}
+
+// ownCertificate trusts the process's own certificate and nothing else, under
+// whatever name it bears.
+func ownCertificate(file string) (*tls.Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s holds no PEM block", file)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	name := cert.Subject.CommonName
+	switch {
+	case len(cert.DNSNames) > 0:
+		name = cert.DNSNames[0]
+	case len(cert.IPAddresses) > 0:
+		name = cert.IPAddresses[0].String()
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: name}, nil
 }

@@ -60,7 +60,7 @@ func newValidator() *validator.Validate {
 		}
 		return strings.ToLower(f.Name)
 	})
-	for tag, ok := range map[string]func(string) bool{"listen_addr": listenAddr, "postgres_dsn": postgresDSN} {
+	for tag, ok := range map[string]func(string) bool{"listen_addr": listenAddr, "postgres_dsn": postgresDSN, "web_origin": webOrigin} {
 		// RegisterValidation fails only for an empty or a reserved tag.
 		_ = v.RegisterValidation(tag, func(fl validator.FieldLevel) bool { return ok(fl.Field().String()) })
 	}
@@ -84,6 +84,12 @@ func postgresDSN(s string) bool {
 	}
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
+}
+
+// webOrigin accepts an origin as a browser sends it (RFC 6454 section 6.1).
+func webOrigin(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && !strings.Contains(u.Host, "*") && s == u.Scheme+"://"+u.Host
 }
 
 var index = regexp.MustCompile(`\[([^\]]*)\]`)

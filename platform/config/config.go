@@ -19,6 +19,7 @@ import (
 type Config struct {
 	HTTP   HTTP   `mapstructure:"http"`
 	Data   Data   `mapstructure:"data"`
+	Limits Limits `mapstructure:"limits"`
 	DB     DB     `mapstructure:"db"`
 	Log    Log    `mapstructure:"log"`
 	Trace  Trace  `mapstructure:"trace"`
@@ -39,13 +40,48 @@ type HTTP struct {
 	PublicURL string `mapstructure:"public_url" validate:"omitempty,http_url"`
 	// MaxBody limits a request body, in bytes.
 	MaxBody int64 `mapstructure:"max_body" validate:"min=1024,max=67108864"`
+	// MaxHeader limits the header of a request, in bytes.
+	MaxHeader int `mapstructure:"max_header" validate:"min=4096,max=1048576"`
+	// HeaderTimeout is how long a client may take to send the header of a request.
+	HeaderTimeout time.Duration `mapstructure:"header_timeout" validate:"min=100ms,max=1m"`
+	// IdleTimeout closes a connection on which no further request comes.
+	IdleTimeout time.Duration `mapstructure:"idle_timeout" validate:"min=1s,max=1h"`
 	// RequestTimeout is the deadline of one request; streams are exempt.
 	RequestTimeout time.Duration `mapstructure:"request_timeout" validate:"min=100ms,max=10m"`
+	// TLSCert and TLSKey are PEM files; with both the listener speaks TLS 1.2 or newer. They are read again when they change.
+	TLSCert string `mapstructure:"tls_cert" validate:"required_with=TLSKey,max=4096" allowed:"the path of a PEM file, with http.tls_key, or empty for no TLS"`
+	TLSKey  string `mapstructure:"tls_key" validate:"required_with=TLSCert,max=4096" allowed:"the path of a PEM file, with http.tls_cert, or empty for no TLS"`
+	// TrustedProxies are believed when they say in X-Forwarded-For for whom they ask.
+	TrustedProxies []string `mapstructure:"trusted_proxies" validate:"max=64,dive,ip|cidr" allowed:"a list of addresses and networks, such as 10.0.0.0/8"`
+	// CORSOrigins are the web origins, beside the API's own, whose pages may call the API from a browser.
+	CORSOrigins []string `mapstructure:"cors_origins" validate:"max=64,dive,web_origin" allowed:"a list of origins such as https://shop.example, none of them *"`
 	// DrainDelay is how long the process goes on serving after it has said that it is not ready,
 	// so that load balancers see it first.
 	DrainDelay time.Duration `mapstructure:"drain_delay" validate:"min=0s,max=5m"`
 	// ShutdownTimeout limits the whole stop after DrainDelay; requests still running are cut off.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout" validate:"min=1s,max=10m"`
+}
+
+// Limits are how many requests pass per minute (OWASP API4:2023). Replicas that share a Postgres count together.
+type Limits struct {
+	// Enabled false lets everything through.
+	Enabled bool `mapstructure:"enabled"`
+	// Login is about attempts to prove an identity.
+	Login Limit `mapstructure:"login"`
+	// Register is about new accounts.
+	Register Limit `mapstructure:"register"`
+	// Recovery is about the mails that anyone can cause.
+	Recovery Limit `mapstructure:"recovery"`
+	// Write is about every other request that may change something.
+	Write Limit `mapstructure:"write"`
+}
+
+// Limit is a number of requests per minute; 0 is no limit.
+type Limit struct {
+	// Address limits those of one IPv4 address or IPv6 /64 network.
+	Address int `mapstructure:"address" validate:"min=0,max=1000000"`
+	// Identity limits those of one user, or for the account that the request names.
+	Identity int `mapstructure:"identity" validate:"min=0,max=1000000"`
 }
 
 // Data is the folder for the SQLite files, generated keys and unsent mails.
@@ -121,7 +157,12 @@ type Sagas struct {
 func Default() *Config {
 	return &Config{
 		HTTP: HTTP{
-			Addr: "127.0.0.1:8080", MaxBody: 1 << 20, RequestTimeout: 15 * time.Second, ShutdownTimeout: 20 * time.Second,
+			Addr: "127.0.0.1:8080", MaxBody: 1 << 20, MaxHeader: 32 << 10, HeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+			RequestTimeout: 15 * time.Second, ShutdownTimeout: 20 * time.Second, TrustedProxies: []string{}, CORSOrigins: []string{},
+		},
+		Limits: Limits{
+			Enabled: true, Login: Limit{Address: 60, Identity: 10}, Register: Limit{Address: 60, Identity: 5}, Recovery: Limit{Address: 20, Identity: 3},
+			Write: Limit{Address: 1200, Identity: 1200},
 		},
 		Data:  Data{Dir: "./data"},
 		DB:    DB{Modules: map[string]string{}, MigrateOnStart: true},
@@ -143,15 +184,20 @@ func (c *Config) BaseURL(addr string) string {
 	if c.HTTP.PublicURL != "" {
 		return strings.TrimRight(c.HTTP.PublicURL, "/")
 	}
-	return LocalURL(addr)
+	return c.LocalURL(addr)
 }
 
-// LocalURL is the URL under which this machine reaches a listener on addr: a
-// listener on every interface is reached on the loopback one.
-func LocalURL(addr string) string {
+// LocalURL is the URL under which this machine reaches the API's listener when
+// it is bound to addr: a listener on every interface is reached on the loopback
+// one.
+func (c *Config) LocalURL(addr string) string {
+	scheme := "http://"
+	if c.HTTP.TLSCert != "" {
+		scheme = "https://"
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return "http://" + addr
+		return scheme + addr
 	}
 	switch ip := net.ParseIP(host); {
 	case host == "", ip != nil && ip.IsUnspecified() && ip.To4() != nil:
@@ -159,5 +205,5 @@ func LocalURL(addr string) string {
 	case ip != nil && ip.IsUnspecified():
 		host = "::1"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	return scheme + net.JoinHostPort(host, port)
 }

@@ -255,7 +255,7 @@ func TestURLs(t *testing.T) {
 		":8080": "http://127.0.0.1:8080", "0.0.0.0:8080": "http://127.0.0.1:8080", "[::]:8080": "http://[::1]:8080",
 		"127.0.0.1:80": "http://127.0.0.1:80", "[::1]:80": "http://[::1]:80", "shop.example:80": "http://shop.example:80",
 	} {
-		require.Equal(t, want, config.LocalURL(addr))
+		require.Equal(t, want, config.Default().LocalURL(addr))
 	}
 	c := config.Default()
 	require.Equal(t, "http://127.0.0.1:9", c.BaseURL(":9"))

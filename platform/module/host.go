@@ -2,6 +2,7 @@ package module
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"cleave/platform/event"
 	"cleave/platform/rest"
 	"cleave/platform/rpc"
+	"cleave/platform/tlsfiles"
 )
 
 // Host runs modules in one process.
@@ -135,6 +137,15 @@ func (h *Host) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen on http.addr %s: %w", h.cfg.HTTP.Addr, err)
 	}
+	if h.cfg.HTTP.TLSCert != "" {
+		files, err := tlsfiles.Load(h.cfg.HTTP.TLSCert, h.cfg.HTTP.TLSKey, h.o.Log, h.o.Now)
+		if err != nil {
+			return fmt.Errorf("http.tls_cert: %w", err)
+		}
+		c := files.Server()
+		c.NextProtos = []string{"h2", "http/1.1"}
+		h.listener = tls.NewListener(h.listener, c)
+	}
 	if err := os.MkdirAll(h.cfg.Data.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the data folder data.dir: %w", err)
 	}
@@ -150,7 +161,7 @@ func (h *Host) Start(ctx context.Context) (err error) {
 }
 
 // URL is where this process is reached from this machine.
-func (h *Host) URL() string { return config.LocalURL(h.listener.Addr().String()) }
+func (h *Host) URL() string { return h.cfg.LocalURL(h.listener.Addr().String()) }
 
 // DB returns the database of a running module, for tests and commands.
 func (h *Host) DB(name string) *db.DB {

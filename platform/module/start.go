@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -131,6 +132,8 @@ func (h *Host) mount() error {
 		Verifier: func(audience string) *auth.Verifier {
 			return auth.NewVerifier(h.keys, h.cfg.Auth.Issuer, audience, h.o.Now)
 		},
+		Limits: h.limits(), TrustedProxies: h.cfg.HTTP.TrustedProxies, CORSOrigins: h.cfg.HTTP.CORSOrigins,
+		HTTPS:  strings.HasPrefix(h.cfg.BaseURL(""), "https://") || h.cfg.HTTP.TLSCert != "",
 		Policy: h.policy, Log: h.o.Log, MaxBody: h.cfg.HTTP.MaxBody, RequestTimeout: h.cfg.HTTP.RequestTimeout,
 		Now: h.o.Now, Version: h.o.Version, Ready: h.ready, Exact: h.o.Exact, Traced: h.cfg.Trace.Exporter != "none",
 	})
@@ -148,6 +151,17 @@ func (h *Host) mount() error {
 	return nil
 }
 
+func (h *Host) limits() map[string]rest.Limit {
+	l := h.cfg.Limits
+	if !l.Enabled {
+		return nil
+	}
+	return map[string]rest.Limit{
+		rest.LimitLogin: rest.Limit(l.Login), rest.LimitRegister: rest.Limit(l.Register),
+		rest.LimitRecovery: rest.Limit(l.Recovery), rest.LimitWrite: rest.Limit(l.Write),
+	}
+}
+
 // serve starts the listener and everything that runs beside it.
 func (h *Host) serve() {
 	for _, r := range h.running {
@@ -157,9 +171,10 @@ func (h *Host) serve() {
 		}
 		h.start(r.spec.Name+" idempotency keys", func(ctx context.Context) error { return h.purge(ctx, r.db) })
 	}
+	h.start("rate limits", h.api.ShareLimits)
 	h.start("events", h.bus.Run)
 	h.server = &http.Server{
-		Handler: h.api.Handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: h.api.Handler(), ReadHeaderTimeout: h.cfg.HTTP.HeaderTimeout, IdleTimeout: h.cfg.HTTP.IdleTimeout, MaxHeaderBytes: h.cfg.HTTP.MaxHeader,
 		BaseContext: func(net.Listener) context.Context { return context.Background() },
 	}
 	server, listener := h.server, h.listener

@@ -28,6 +28,7 @@ func Config(t testing.TB, c db.Config, specs ...module.Spec) *config.Config {
 	t.Helper()
 	cfg := config.Default()
 	cfg.HTTP.Addr = "127.0.0.1:0"
+	cfg.Limits.Enabled = false // all of a test's users share one address, and are faster than people
 	cfg.Data.Dir = c.Dir
 	if cfg.Data.Dir == "" {
 		cfg.Data.Dir = t.TempDir()

@@ -49,6 +49,14 @@ type Options struct {
 	Version        string // of the merged OpenAPI document
 	// Ready says whether the process can serve, with the checks behind that; nil means it always can.
 	Ready func(ctx context.Context, verbose bool) (ok bool, checks []Check)
+	// Limits are the limits of the classes of operations; classes without one are not limited.
+	Limits map[string]Limit
+	// TrustedProxies are the addresses and networks whose X-Forwarded-For is believed.
+	TrustedProxies []string
+	// CORSOrigins are the origins of other sites whose pages may read the answers (Fetch, CORS protocol).
+	CORSOrigins []string
+	// HTTPS makes browsers use nothing else from then on (RFC 6797).
+	HTTPS bool
 	// Traced says that spans are exported, so that each request needs one.
 	Traced bool
 	// Exact makes every response that its document does not describe an error that is logged and
@@ -63,6 +71,7 @@ type API struct {
 	handler   http.Handler
 	inFlight  inFlight
 	documents map[string]*openapi3.T // by module
+	shared    []*limitStore          // counts that replicas share
 	draining  atomic.Bool
 	streams   context.Context // of event streams; ends when draining begins
 	endAll    context.CancelFunc
@@ -87,6 +96,11 @@ func New(o Options) *API {
 	e.HandleMethodNotAllowed = true
 	e.RedirectTrailingSlash = false
 	e.RedirectFixedPath = false
+	// Only X-Forwarded-For, from these only: gin's own default believes everyone.
+	e.RemoteIPHeaders = []string{"X-Forwarded-For"}
+	if err := e.SetTrustedProxies(o.TrustedProxies); err != nil {
+		panic(err) // the configuration has checked them
+	}
 	e.Use(a.edge)
 	e.NoRoute(noRoute)
 	e.NoMethod(noMethod)
@@ -95,6 +109,9 @@ func New(o Options) *API {
 	a.handler = continueTrace(e)
 	if o.Traced {
 		a.handler = otelhttp.NewHandler(e, "http", otelhttp.WithFilter(traced))
+	}
+	if len(o.CORSOrigins) > 0 {
+		a.handler = crossOrigin(o.CORSOrigins).Handler(a.handler)
 	}
 	return a
 }

@@ -20,6 +20,9 @@ func newBuffer(w gin.ResponseWriter) *buffer {
 	return &buffer{ResponseWriter: w, header: http.Header{}, status: http.StatusOK}
 }
 
+// Unwrap lets http.ResponseController reach the connection.
+func (b *buffer) Unwrap() http.ResponseWriter { return b.ResponseWriter }
+
 func (b *buffer) Header() http.Header { return b.header }
 
 func (b *buffer) WriteHeader(status int) {

@@ -31,6 +31,9 @@ var securityHeaders = map[string][]string{
 	"X-Frame-Options":              {"DENY"},
 }
 
+// onlyHTTPS holds for a year (RFC 6797; ASVS 5.0 V3.4.1).
+var onlyHTTPS = []string{"max-age=31536000; includeSubDomains"}
+
 // edge is the outermost middleware: what every request gets, and the one place that logs it.
 func (a *API) edge(c *gin.Context) {
 	began := time.Now()
@@ -48,6 +51,9 @@ func (a *API) edge(c *gin.Context) {
 		h[k] = v
 	}
 	h[headerRequestID] = []string{id}
+	if a.o.HTTPS {
+		h["Strict-Transport-Security"] = onlyHTTPS
+	}
 	if a.draining.Load() {
 		h.Set("Connection", "close")
 	}

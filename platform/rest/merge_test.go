@@ -26,7 +26,7 @@ func TestMerge(t *testing.T) {
 		doc, err := openapi3.NewLoader().LoadFromData(out)
 		require.NoError(t, err)
 		require.NoError(t, doc.Validate(t.Context()))
-		require.Equal(t, 10, doc.Paths.Len())
+		require.Equal(t, 12, doc.Paths.Len())
 		require.Equal(t, "1.3.0", doc.Info.Version)
 		require.Equal(t, mergedTitle, doc.Info.Title)
 		require.Len(t, doc.Tags, 2)

@@ -21,6 +21,7 @@ type mounted struct {
 	api      *API
 	db       *db.DB
 	verifier *auth.Verifier
+	limits   *limits // nil: none
 	// By method, then by gin's route pattern: what FullPath gives at request time.
 	operations map[string]map[string]*operation
 }
@@ -36,6 +37,13 @@ func (a *API) Module(name string, openapi []byte, d *db.DB, register func(gin.IR
 	}
 	operations, errs := compile(doc, a.o.Policy)
 	m := &mounted{api: a, db: d, verifier: a.o.Verifier(name), operations: map[string]map[string]*operation{}}
+	if len(a.o.Limits) > 0 {
+		store := newLimitStore(d)
+		m.limits = newLimits(a.o.Limits, store)
+		if store.db != nil {
+			a.shared = append(a.shared, store)
+		}
+	}
 	for _, op := range operations {
 		if m.operations[op.method] == nil {
 			m.operations[op.method] = map[string]*operation{}
@@ -101,11 +109,18 @@ func (m *mounted) serve(c *gin.Context) {
 
 // run takes the request through authorisation, validation and the handler, and answers it.
 func (m *mounted) run(ctx context.Context, c *gin.Context, op *operation) {
-	ctx, err := m.authorise(ctx, c, op)
+	limited := m.limits.rates(op)
+	err := limited.admitAddress(c)
+	if err == nil {
+		ctx, err = m.authorise(ctx, c, op)
+	}
 	c.Request = c.Request.WithContext(ctx)
 	var body []byte
 	if err == nil {
 		body, err = m.validate(c, op)
+	}
+	if err == nil {
+		err = limited.admitIdentity(c, op)
 	}
 	switch {
 	case err != nil:

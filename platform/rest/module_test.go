@@ -84,7 +84,7 @@ func TestModule_ListsEveryFault(t *testing.T) {
 	err = api.Module("notes", notesDocument, nil, func(gin.IRouter) {})
 	require.ErrorContains(t, err, "the REST API of module notes:")
 	require.Equal(t, 6, strings.Count(err.Error(), "no policy grants"))
-	require.Equal(t, 7, strings.Count(err.Error(), "has no route"))
+	require.Equal(t, 8, strings.Count(err.Error(), "has no route"))
 }
 
 func TestModule_TwoModules(t *testing.T) {

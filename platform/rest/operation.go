@@ -42,6 +42,7 @@ type operation struct {
 	ownerParam          string // of an owner "path:"
 	streams             bool
 	unitOfWork          bool
+	limit, limitBy      string // x-rate-limit and x-rate-limit-by
 	params              []*openapi3.Parameter
 	query               map[string]queryParam
 	defaults            [][2]string      // name and value, of the query
@@ -108,6 +109,7 @@ func (op *operation) compile(policy *auth.Policy) []error {
 			errs = append(errs, checkLimits(media.Schema, "request body", nil)...)
 		}
 	}
+	errs = append(errs, op.compileLimit()...)
 	if ok := o.Responses.Status(http.StatusOK); ok != nil && ok.Value.Content[eventStream] != nil {
 		op.streams = true
 	}
@@ -195,6 +197,9 @@ func (op *operation) checkAnswers() (errs []error) {
 	}
 	if op.unitOfWork {
 		kinds = append(kinds, fault.Conflict, fault.Unprocessable)
+	}
+	if op.limit != "" {
+		kinds = append(kinds, fault.Exhausted)
 	}
 	if slices.ContainsFunc(op.params, isIfMatch) {
 		kinds = append(kinds, fault.PreconditionRequired)

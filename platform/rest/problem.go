@@ -134,7 +134,9 @@ func writeProblem(c *gin.Context, status int, f *fault.Error) {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", challenge(f.Code))
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h.Set("Retry-After", "1")
+		if h.Get("Retry-After") == "" {
+			h.Set("Retry-After", "1")
+		}
 	}
 	body, err := json.Marshal(p)
 	if err != nil { // cannot happen: strings, an int and structs of strings

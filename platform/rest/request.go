@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -29,7 +30,16 @@ func (m *mounted) validate(c *gin.Context, op *operation) ([]byte, error) {
 	if err := checkParams(c, op); err != nil {
 		return nil, err
 	}
+	// A context does not interrupt a read: a client that sends its body slowly must not hold the connection for ever.
+	conn := http.NewResponseController(c.Writer)
+	sends := c.Request.ContentLength != 0
+	if sends {
+		_ = conn.SetReadDeadline(time.Now().Add(m.api.o.RequestTimeout)) // fails without a connection, as in a unit test
+	}
 	body, err := m.readBody(c.Request, op)
+	if sends && err == nil {
+		_ = conn.SetReadDeadline(time.Time{})
+	}
 	if err != nil || len(body) == 0 {
 		return nil, err
 	}

@@ -95,6 +95,7 @@ func (n *notes) register(r gin.IRouter) {
 	r.PATCH("/api/v1/notes/:note_id", n.update)
 	r.GET("/api/v1/users/:user_id/notes", n.get)
 	r.POST("/api/v1/sessions", n.logIn)
+	r.POST("/api/v1/recoveries", n.recover)
 }
 
 func echo(c *gin.Context, value string) { c.JSON(http.StatusOK, gin.H{"value": value}) }
@@ -181,6 +182,11 @@ func (n *notes) logIn(c *gin.Context) {
 		<-n.hold
 	}
 	echo(c, "token-"+uuid.NewString())
+}
+
+func (n *notes) recover(c *gin.Context) {
+	n.calls.Add(1)
+	echo(c, "sent")
 }
 
 func (n *notes) stream(c *gin.Context) {

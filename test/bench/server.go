@@ -42,7 +42,7 @@ func launch(ctx context.Context, dir string, env []string, program string, args 
 	defer func() { _ = logFile.Close() }()
 	s.cmd = exec.Command(program, args...)
 	s.cmd.Stderr = logFile
-	s.cmd.Env = append(clean(os.Environ()), append(env, "CLEAVE_HTTP_ADDR="+s.addr, "CLEAVE_DATA_DIR="+filepath.Join(dir, "data"))...)
+	s.cmd.Env = append(clean(os.Environ()), append(env, "CLEAVE_LIMITS_ENABLED=false", "CLEAVE_HTTP_ADDR="+s.addr, "CLEAVE_DATA_DIR="+filepath.Join(dir, "data"))...)
 	began := time.Now()
 	if err = s.cmd.Start(); err != nil {
 		return nil, err

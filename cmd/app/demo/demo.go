@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"cleave/platform/config"
 	"cleave/platform/fault"
 	"cleave/platform/module"
 )
@@ -82,7 +81,7 @@ func Command(tool *module.Tool) *cobra.Command {
 				return err
 			}
 			if o.url == "" {
-				o.url = config.LocalURL(cfg.HTTP.Addr)
+				o.url = cfg.LocalURL(cfg.HTTP.Addr)
 			}
 			o.url = strings.TrimRight(o.url, "/")
 			s, err := play(c.Context(), &o, cfg.Data.Dir, newScreen(tool.Err))

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/term"
 
 	userrest "cleave/modules/user/v1/rest"
-	"cleave/platform/config"
 	"cleave/platform/fault"
 	"cleave/platform/module"
 )
@@ -55,7 +54,7 @@ func createAdmin(tool *module.Tool) *cobra.Command {
 				}
 			}
 			if url == "" {
-				url = config.LocalURL(cfg.HTTP.Addr)
+				url = cfg.LocalURL(cfg.HTTP.Addr)
 			}
 			password, err := readPassword(tool, fromStdin)
 			if err != nil {
