@@ -43,7 +43,7 @@ func (s *shop) newClient(name, email string) (*client, error) {
 	// Shorter than the server's own limit, so that an answer is lost also when
 	// the network swallows it.
 	h := &http.Client{Transport: transport, Timeout: 4 * time.Second}
-	for _, addr := range s.addrs {
+	for _, addr := range s.fronts {
 		var a api
 		var err error
 		url := "http://" + addr

@@ -18,30 +18,34 @@ func TestKill(t *testing.T) {
 		t.Parallel()
 		s := newShop(t, c, plan{})
 		defer s.report(t)
-		s.during(t, func() { s.killAgainAndAgain(t, moments(stream(options.seed, s.name), strikes(6, 60))) })
+		s.during(t, func() { s.killAgainAndAgain(t, strikes(6, 60)) })
+		s.alive(t)
 		s.recovery(t)
 	})
 }
 
-func (s *shop) killAgainAndAgain(t *testing.T, when []moment) {
+// killAgainAndAgain strikes n times, at any of the processes.
+func (s *shop) killAgainAndAgain(t *testing.T, n int) {
 	t.Helper()
-	for _, m := range when {
+	random := stream(options.seed, s.name)
+	for _, m := range moments(random, n) {
+		i := random.IntN(len(s.addrs))
 		if !m.starting {
 			s.await(m)
 		}
 		if s.over() {
 			return
 		}
-		s.strike(0)
-		s.gate.Lock()
+		s.strike(i)
+		reopen := s.shut()
 		if m.starting {
-			_, err := s.launch(0)
+			_, err := s.launch(i)
 			require.NoError(t, err)
 			time.Sleep(m.pause)
-			s.strike(0)
+			s.strike(i)
 		}
-		_, err := s.serve(0)
-		s.gate.Unlock()
+		_, err := s.serve(i)
+		reopen()
 		if err != nil {
 			s.findings.add("it does not start again after a kill %v: %v", m, err)
 			return

@@ -60,7 +60,7 @@ func (s *shop) recovery(t *testing.T) {
 		}
 	}
 	slices.Sort(took)
-	text := fmt.Sprintf("%d kills, %d answers, %d reads through the API and %d of the tables; at rest %v after the last request", s.struck.Load(), s.answers.Load(),
+	text := fmt.Sprintf("%d strikes, %d answers, %d reads through the API and %d of the tables; at rest %v after the last request", s.struck.Load(), s.answers.Load(),
 		s.reads.Load(), s.audits.Load(), s.rested.Round(time.Millisecond))
 	if n := len(took); n > 0 {
 		at := func(q int) time.Duration { return took[(n-1)*q/100].Round(time.Millisecond) }

@@ -30,6 +30,7 @@ type shop struct {
 	db       db.Config
 	settings []string
 	addrs    []string // of the processes, the same after each restart
+	fronts   []string // where clients reach them
 
 	findings    findings
 	staff       *staff
@@ -44,7 +45,7 @@ type shop struct {
 	kills   []time.Time
 	starts  []time.Time // when each next process was ready
 
-	gate    sync.RWMutex // held for writing while an SQLite file has no process
+	gate    sync.RWMutex // see shut
 	closing atomic.Bool
 	ended   atomic.Bool
 	answers atomic.Int64
@@ -67,6 +68,7 @@ type plan struct {
 	replicas  int    // default: 1
 	customers int    // default: 4
 	settings  []string
+	via       *network // between clients, processes and Postgres, if not nil
 }
 
 // newShop starts an installation, and opens the shop: staff, customers with
@@ -77,12 +79,19 @@ func newShop(t *testing.T, c db.Config, p plan) *shop {
 	if s.program == "" {
 		s.program = binary
 	}
+	if p.via != nil {
+		c = p.via.postgres(t, c)
+	}
 	s.settings = append([]string{
 		"CLEAVE_DATA_DIR=" + s.dir, "CLEAVE_DB_DSN=" + c.DSN, "CLEAVE_DB_ADMIN_DSN=" + c.AdminDSN, "CLEAVE_DB_ROLE_SECRET=" + c.RoleSecret,
 		"CLEAVE_LOG_LEVEL=warn",
 	}, p.settings...)
 	for range max(p.replicas, 1) {
 		s.addrs = append(s.addrs, freeAddress(t))
+	}
+	s.fronts = s.addrs
+	if p.via != nil {
+		s.fronts = []string{p.via.proxy(t, "clients", s.addrs[0])}
 	}
 	s.running = make([]*harness.Process, len(s.addrs))
 	t.Cleanup(func() {
@@ -158,6 +167,16 @@ func (s *shop) during(t *testing.T, fn func()) {
 	readers.Wait()
 }
 
+// shut keeps everyone from an SQLite file while it has no process: a reader
+// would spare the next process the recovery that the last one left to it.
+func (s *shop) shut() (reopen func()) {
+	if s.db.DSN != "" {
+		return func() {}
+	}
+	s.gate.Lock()
+	return s.gate.Unlock
+}
+
 // serve starts process i and waits until it serves.
 func (s *shop) serve(i int) (token string, err error) {
 	p, err := s.launch(i)
@@ -198,6 +217,20 @@ func (s *shop) kill(i int) {
 	_ = p.Signal(syscall.SIGKILL) // it may have ended by itself, which check finds
 	<-p.Exited()
 	s.check(p)
+}
+
+// alive finds processes that have ended without being killed.
+func (s *shop) alive(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range s.running {
+		select {
+		case <-p.Exited():
+			s.findings.add("process %d has ended by itself, code %d:\n%s", i, p.Code(), p.Log())
+		default:
+		}
+	}
 }
 
 // check looks for what no process may do, whatever happens to it.

@@ -75,6 +75,27 @@ func TestDurableCluster(t *testing.T) {
 	}
 }
 
+func TestRestart(t *testing.T) {
+	server := dbtest.Cluster(t, dbtest.Options{})
+	ctx := context.Background()
+	c := server.Database(t)
+	before, err := pgx.Connect(ctx, c.AdminDSN)
+	require.NoError(t, err)
+	defer func() { _ = before.Close(ctx) }()
+	_, err = before.Exec(ctx, "CREATE TABLE kept AS SELECT 7 AS n")
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, server.Restart(30*time.Millisecond))
+	}
+	require.Error(t, before.Ping(ctx), "the connection has survived")
+	after, err := pgx.Connect(ctx, c.AdminDSN)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, after.Close(ctx)) }()
+	var n int
+	require.NoError(t, after.QueryRow(ctx, "SELECT n FROM kept").Scan(&n))
+	require.Equal(t, 7, n)
+}
+
 // However a test process ends, its server and folder go with it.
 func TestClusterEndsWithProcess(t *testing.T) {
 	if os.Getenv(child) != "" {

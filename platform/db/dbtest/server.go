@@ -3,6 +3,7 @@ package dbtest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -39,7 +40,7 @@ type Server struct {
 	Pgbench string // path of pgbench; empty when the installation has none
 
 	dir    string
-	stdin  io.Closer
+	stdin  io.WriteCloser
 	exited chan struct{}
 }
 
@@ -61,11 +62,18 @@ func (s *Server) Database(t testing.TB) db.Config {
 }
 
 // watchdog runs the server until its standard input closes, which the system
-// does when the test process ends in whatever way, and removes the folder.
+// does when the test process ends in whatever way, and removes the folder. Each
+// line ends the server at once, as pg_ctl stop -m immediate does, and starts it
+// again that many seconds later.
 const watchdog = `dir=$1; shift
 trap '' HUP INT TERM
 "$@" >"$dir/log" 2>&1 &
-read -r _
+while read -r pause; do
+	kill -QUIT $!
+	wait $!
+	sleep "$pause"
+	"$@" >>"$dir/log" 2>&1 &
+done
 kill -QUIT $!
 wait $!
 rm -rf "$dir"`
@@ -171,6 +179,43 @@ func (s *Server) ready() error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// Restart ends the server at once, as pg_ctl stop -m immediate does: without a
+// checkpoint and without a word to its clients. It starts it again after the
+// pause, which is taken in whole milliseconds, and returns once the server has
+// recovered and answers, after half a minute at most.
+func (s *Server) Restart(pause time.Duration) error {
+	before, err := s.since(context.Background())
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(s.stdin, "%d.%03d\n", pause/time.Second, pause%time.Second/time.Millisecond); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pause+30*time.Second)
+	defer cancel()
+	for {
+		after, err := s.since(ctx)
+		if err == nil && after.After(before) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("Postgres did not come back: %w", errors.Join(ctx.Err(), err))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// since is when the server that answers was started.
+func (s *Server) since(ctx context.Context) (at time.Time, err error) {
+	conn, err := pgx.Connect(ctx, s.DSN)
+	if err != nil {
+		return at, err
+	}
+	err = conn.QueryRow(ctx, "SELECT pg_postmaster_start_time()").Scan(&at)
+	return at, errors.Join(err, conn.Close(ctx))
 }
 
 // Stop ends the server and waits until its folder is gone.
