@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/mattn/go-isatty"
@@ -52,7 +53,7 @@ func NewLogger(w io.Writer, level, format string) *slog.Logger {
 	if err := min.UnmarshalText([]byte(level)); err != nil {
 		min = slog.LevelInfo
 	}
-	o := &slog.HandlerOptions{Level: min, ReplaceAttr: replace}
+	o := &slog.HandlerOptions{Level: min}
 	if format == "text" || format == "" && isTerminal(w) {
 		return slog.New(&handler{base: slog.NewTextHandler(w, o)})
 	}
@@ -64,14 +65,50 @@ func isTerminal(w io.Writer) bool {
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
-func replace(groups []string, a slog.Attr) slog.Attr {
-	switch {
-	case a.Key == slog.TimeKey && len(groups) == 0 && a.Value.Kind() == slog.KindTime:
-		return slog.Time(a.Key, a.Value.Time().UTC())
-	case a.Value.Kind() != slog.KindGroup && secretName(a.Key):
-		return slog.String(a.Key, redacted)
+// secret reports whether the attribute, or one in its group, is to be replaced.
+func secret(a slog.Attr) bool {
+	if v := a.Value.Resolve(); v.Kind() == slog.KindGroup {
+		return slices.ContainsFunc(v.Group(), secret)
 	}
-	return a
+	return secretName(a.Key)
+}
+
+func redact(attrs []slog.Attr) []slog.Attr {
+	if !slices.ContainsFunc(attrs, secret) {
+		return attrs
+	}
+	out := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		switch v := a.Value.Resolve(); {
+		case v.Kind() == slog.KindGroup:
+			a.Value = slog.GroupValue(redact(v.Group())...)
+		case secretName(a.Key):
+			a.Value = slog.StringValue(redacted)
+		}
+		out[i] = a
+	}
+	return out
+}
+
+// redactRecord looks before it copies, because hardly any line has a secret.
+// The ReplaceAttr of slog's handlers would build each attribute anew.
+func redactRecord(r slog.Record) slog.Record {
+	found := false
+	r.Attrs(func(a slog.Attr) bool {
+		found = secret(a)
+		return !found
+	})
+	if !found {
+		return r
+	}
+	attrs := make([]slog.Attr, 0, r.NumAttrs())
+	r.Attrs(func(a slog.Attr) bool {
+		attrs = append(attrs, a)
+		return true
+	})
+	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	out.AddAttrs(redact(attrs)...)
+	return out
 }
 
 func secretName(key string) bool {
@@ -83,7 +120,7 @@ func secretName(key string) bool {
 	return false
 }
 
-// handler adds to each record what its context says. The attributes of the
+// handler adds to each record what its context says, and takes secrets out. The attributes of the
 // context stay at the top level, wherever the logger's group is: what follows
 // the first group is therefore kept aside and applied after them.
 type handler struct {
@@ -94,7 +131,9 @@ type handler struct {
 func (h *handler) Enabled(ctx context.Context, l slog.Level) bool { return h.base.Enabled(ctx, l) }
 
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
-	var attrs []slog.Attr
+	r = redactRecord(r)
+	r.Time = r.Time.UTC()
+	attrs := make([]slog.Attr, 0, 3)
 	if id := RequestID(ctx); id != "" {
 		attrs = append(attrs, slog.String("request_id", id))
 	}
@@ -113,6 +152,7 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	attrs = redact(attrs)
 	if len(h.nested) == 0 {
 		return &handler{base: h.base.WithAttrs(attrs)}
 	}

@@ -93,13 +93,21 @@ func TestLogger(t *testing.T) {
 			var b bytes.Buffer
 			l := telemetry.NewLogger(&b, "info", format).With("Authorization", "Bearer hush")
 			l.WithGroup("login").Info("x", "password", "hush", "refresh_token", "hush", "smtp.password", "hush",
-				slog.Group("db", "dsn", "postgres://u:hush@h/d"), "token_count", 3, "err", errors.New("fine"))
+				slog.Group("db", "dsn", "postgres://u:hush@h/d"), "login", login{"hush"}, "token_count", 3, "err", errors.New("fine"))
 			require.NotContains(t, b.String(), "hush")
-			require.Equal(t, 5, strings.Count(b.String(), "[redacted]"))
+			require.Contains(t, b.String(), "anna")
+			require.Equal(t, 6, strings.Count(b.String(), "[redacted]"))
 			require.Contains(t, b.String(), "fine")
 			require.Contains(t, b.String(), "token_count")
 		}
 	})
+}
+
+// login writes itself into a log as a group.
+type login struct{ password string }
+
+func (l login) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("name", "anna"), slog.Group("with", slog.String("password", l.password)))
 }
 
 // The tracer provider is the process's, so these cases run one after another.
