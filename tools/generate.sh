@@ -1,6 +1,6 @@
 #!/bin/sh
-# generate.sh makes all generated code anew from the contracts: Go from the .proto files, and from each openapi.yaml the gin
-# server, the Go client and the TypeScript definitions. Without npm it leaves the TypeScript as it is, except on CI, where that
+# generate.sh makes all generated code anew from the contracts: Go from the .proto files, and from each openapi.yaml the JSON that
+# the binary holds, the gin server, the Go client and the TypeScript definitions. Without npm it leaves the TypeScript as it is, except on CI, where that
 # is a failure. Running it twice changes nothing.
 set -eu
 cd "$(dirname "$0")/.."
@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 tool() { go tool -modfile=tools/go.mod "$@"; }
 
 tool buf generate
+go tool cleave openapi modules/*/v1/openapi.yaml
 
 for document in modules/*/v1/openapi.yaml; do
 	module=${document#modules/}

@@ -4,8 +4,8 @@ package userv1
 
 import _ "embed"
 
-// OpenAPI is the document of the module's REST API, in YAML. It rules: the server, the clients and what a request may hold
-// are made from it.
+// OpenAPI is the document of the module's REST API, as `make generate` writes it in JSON from openapi.yaml. It rules: the
+// server, the clients and what a request may hold are made from it.
 //
-//go:embed openapi.yaml
+//go:embed openapi.json
 var OpenAPI []byte
