@@ -114,6 +114,7 @@ func (h *Host) Run(ctx context.Context) error {
 		return err
 	}
 	debug.FreeOSMemory() // starting leaves several megabytes of garbage behind
+	releaseText()
 	if _, chosen := os.LookupEnv("GOGC"); !chosen {
 		debug.SetGCPercent(serveGC)
 	}
