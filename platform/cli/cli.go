@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cleave/platform/config"
+	"cleave/platform/config/vault"
 	"cleave/platform/db"
 	"cleave/platform/fault"
 	"cleave/platform/module"
@@ -214,7 +215,9 @@ func (a *app) load() (*config.Config, error) {
 			sections[m.Name] = m.Config()
 		}
 	}
-	return config.Load(config.Options{File: a.file, Env: a.Env, Flags: a.root.PersistentFlags(), Sections: sections})
+	return config.Load(config.Options{
+		File: a.file, Env: a.Env, Flags: a.root.PersistentFlags(), Sections: sections, Secrets: map[string]config.SecretReader{"vault": vault.Read},
+	})
 }
 
 // database opens the database of a module, whose schema must be that of this binary.

@@ -20,7 +20,11 @@ var (
 func (l *loader) fill() {
 	for _, name := range sorted(l.origin) {
 		k, _ := l.schema.find(name)
-		raw := l.values.Get(name)
+		raw, err := l.dereference(k, l.values.Get(name))
+		if err != nil {
+			l.problems = append(l.problems, Problem{Key: name, Source: l.origin[name], Message: name + ": " + err.Error()})
+			continue
+		}
 		target := k.value
 		if entry := strings.TrimPrefix(name, k.name+"."); entry != name {
 			if k.value.IsNil() {

@@ -24,6 +24,8 @@ type Options struct {
 	File  string         // a YAML file; empty means none
 	Env   []string       // as os.Environ returns it
 	Flags *pflag.FlagSet // as AddFlags made it; flags that were not given are ignored
+	// Secrets read references to secrets, by their scheme; file is always there.
+	Secrets map[string]SecretReader
 	// Sections has an entry for every module: the pointer to its section with the defaults set,
 	// which Load fills, or nil for a module without one.
 	Sections map[string]any
@@ -41,7 +43,7 @@ func Load(o Options) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{schema: s, values: viper.New(), origin: c.origin}
+	l := &loader{schema: s, values: viper.New(), origin: c.origin, secrets: o.Secrets}
 	l.file(o.File)
 	l.environment(o.Env)
 	l.flags(o.Flags)
@@ -58,6 +60,7 @@ type loader struct {
 	schema   *schema
 	values   *viper.Viper
 	origin   map[string]string
+	secrets  map[string]SecretReader
 	problems []Problem
 }
 
