@@ -148,7 +148,8 @@ type Events struct {
 // Sagas is the runner of sagas.
 type Sagas struct {
 	Poll time.Duration `mapstructure:"poll" validate:"min=10ms,max=1m"`
-	// Lease is how long a saga belongs to one process; after a crash another takes it over that much later.
+	// Lease is how long a saga belongs to one process that is out of reach. Of one that is known to have ended,
+	// another takes it over at once.
 	Lease   time.Duration `mapstructure:"lease" validate:"min=1s,max=10m"`
 	Workers int           `mapstructure:"workers" validate:"min=1,max=256"`
 }

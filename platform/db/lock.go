@@ -14,7 +14,7 @@ func (d *DB) TryLock(ctx context.Context, name string) (bool, error) {
 		return true, nil
 	}
 	var held bool
-	err := d.Conn(ctx).Raw("SELECT pg_try_advisory_xact_lock(hashtextextended(?, 0))", d.module+":"+name).Scan(&held).Error
+	err := d.Conn(ctx).Raw("SELECT pg_try_advisory_xact_lock(hashtextextended(?, 0))", d.lockName(name)).Scan(&held).Error
 	return held, err
 }
 
@@ -34,3 +34,6 @@ func (d *DB) Exclusive(ctx context.Context, name string, fn func(ctx context.Con
 		return fn(ctx)
 	})
 }
+
+// lockName is the name within the database, which modules share.
+func (d *DB) lockName(name string) string { return d.module + ":" + name }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"cleave/platform/db"
 	"cleave/platform/db/dbtest"
+	"cleave/platform/fault"
 )
 
 func TestTryLock(t *testing.T) {
@@ -97,5 +100,47 @@ func TestSecret(t *testing.T) {
 		other, err := d.Secret(ctx, "other", 16)
 		require.NoError(t, err)
 		require.Len(t, other, 16)
+	})
+}
+
+// A Hold lasts as long as the process, which a second database stands for.
+func TestHold(t *testing.T) {
+	ctx := context.Background()
+	t.Run("sqlite", func(t *testing.T) {
+		h, err := dbtest.Open(t, dbtest.SQLite(t), "order", nil, nil).Hold(ctx, "a")
+		require.NoError(t, err)
+		h.Release()
+	})
+	t.Run("postgres", func(t *testing.T) {
+		c := dbtest.Postgres(t)
+		d := dbtest.Open(t, c, "order", nil, nil)
+		free := func() (free bool) {
+			require.NoError(t, d.Tx(ctx, func(ctx context.Context) (err error) {
+				free, err = d.TryLock(ctx, "a")
+				return err
+			}))
+			return free
+		}
+		require.True(t, free())
+		h, err := d.Hold(ctx, "a")
+		require.NoError(t, err)
+		require.False(t, free())
+		_, err = d.Hold(ctx, "a")
+		require.Equal(t, "lock_held", fault.CodeOf(err))
+		h.Release()
+		<-h.Lost()
+		require.Eventually(t, free, 10*time.Second, 5*time.Millisecond)
+		h.Release()
+
+		h, err = d.Hold(ctx, "a")
+		require.NoError(t, err)
+		defer h.Release()
+		admin, err := pgx.Connect(ctx, c.AdminDSN)
+		require.NoError(t, err)
+		_, err = admin.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cleave-order-lock' AND datname = current_database()")
+		require.NoError(t, err)
+		require.NoError(t, admin.Close(ctx))
+		<-h.Lost()
+		require.Eventually(t, free, 10*time.Second, 5*time.Millisecond)
 	})
 }

@@ -20,7 +20,14 @@ func (r *Runner) wakeUp() {
 func (r *Runner) poll(ctx context.Context) error {
 	ticker := time.NewTicker(r.o.Poll)
 	defer ticker.Stop()
+	look := true // whether other processes are still there
 	for {
+		if look {
+			if err := r.inherit(ctx); err != nil && ctx.Err() == nil {
+				r.o.Log.ErrorContext(ctx, "sagas of processes that are gone wait for their lease", "module", r.db.Module(), "error", err)
+			}
+		}
+		look = false
 		claimed, err := r.claim(ctx)
 		if err != nil && ctx.Err() == nil {
 			r.o.Log.ErrorContext(ctx, "sagas cannot be claimed; retrying", "module", r.db.Module(), "error", err)
@@ -40,6 +47,7 @@ func (r *Runner) poll(ctx context.Context) error {
 			return nil
 		case <-r.wake:
 		case <-ticker.C:
+			look = true
 		}
 	}
 }
@@ -63,7 +71,7 @@ func (r *Runner) claim(ctx context.Context) ([]instance, error) {
 			if !r.knows(ctx, in) {
 				continue
 			}
-			in.Owner, in.DueAt = r.o.Owner, now+r.o.Lease.Microseconds()
+			in.Owner, in.DueAt = r.owner(), now+r.o.Lease.Microseconds()
 			if err := r.db.Queue(ctx).Exec("UPDATE sagas SET owner = ?, due_at = ? WHERE name = ? AND id = ?", in.Owner, in.DueAt, in.Name, in.ID).Error; err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,7 +17,7 @@ import (
 // Options tune a runner. The zero value of a field means its default.
 type Options struct {
 	Poll    time.Duration // how often to look for sagas that are due; default 500 ms
-	Lease   time.Duration // how long a claimed saga is left to its owner; default 10 s
+	Lease   time.Duration // how long a claimed saga is left to an owner that is out of reach; default 10 s
 	Workers int           // sagas run at once; default 16
 	Log     *slog.Logger
 	Now     func() time.Time
@@ -36,8 +37,9 @@ type Observer interface {
 }
 
 // Runner runs one module's sagas in this process. Several processes may run
-// the same module: a saga is claimed by a lease, and a step's record is
-// written only while the lease still holds.
+// the same module: a saga belongs to the one that claimed it, until that has
+// ended or let the lease run out, and a step's record is written only by the
+// owner.
 type Runner struct {
 	db       *db.DB
 	o        Options
@@ -46,6 +48,9 @@ type Runner struct {
 	wake     chan struct{}
 	stuck    sync.Map // name and id of sagas with an attempt that was left behind
 	foreign  map[kind]bool
+	name     atomic.Pointer[string] // of this process, as owner
+	hold     *db.Hold               // of the lock of name, once Run has ended
+	claims   atomic.Bool            // the process is known as the owner of what it claims
 }
 
 // kind is what decides whether this process can run a saga.
@@ -62,7 +67,9 @@ func NewRunner(d *db.DB, o Options) *Runner {
 	if o.Workers == 0 {
 		o.Workers = 16
 	}
-	return &Runner{db: d, o: o, programs: map[string]*Program{}, foreign: map[kind]bool{}, ready: make(chan *instance, queueSize), wake: make(chan struct{}, 1)}
+	r := &Runner{db: d, o: o, programs: map[string]*Program{}, foreign: map[kind]bool{}, ready: make(chan *instance, queueSize), wake: make(chan struct{}, 1)}
+	r.name.Store(&o.Owner)
+	return r
 }
 
 func (r *Runner) add(p *Program) {
@@ -76,17 +83,17 @@ func (r *Runner) add(p *Program) {
 const queueSize = 1024
 
 // start inserts the saga as already claimed by this process, which saves the
-// claim; if the process dies before it runs it, the lease runs out. Under a
-// backlog it is left unclaimed, for poll to take when a worker is free.
+// claim. Under a backlog, and before Run, it is left unclaimed, for poll to take
+// when a worker is free.
 func (r *Runner) start(ctx context.Context, p *Program, id string, data []byte) error {
 	now := r.o.Now()
 	in := instance{
 		Name: p.Name, ID: id, State: Running, Data: data, DueAt: db.Micros(now),
 		Traceparent: telemetry.Traceparent(ctx), Plan: p.plan(), CreatedAt: db.Micros(now), UpdatedAt: db.Micros(now),
 	}
-	claimed := len(r.ready) < queueSize/2
+	claimed := r.claims.Load() && len(r.ready) < queueSize/2
 	if claimed {
-		in.Owner, in.DueAt = r.o.Owner, db.Micros(now.Add(r.o.Lease))
+		in.Owner, in.DueAt = r.owner(), db.Micros(now.Add(r.o.Lease))
 	}
 	if p.Timeout > 0 {
 		in.Deadline = db.Micros(now.Add(p.Timeout))
@@ -115,13 +122,21 @@ func (r *Runner) Run(ctx context.Context) error {
 	if len(r.programs) == 0 {
 		return nil
 	}
+	g, ctx := errgroup.WithContext(ctx)
 	if r.db.Dialect() == "sqlite" {
 		// One process owns the data folder, so whatever is claimed was claimed by one that is gone.
-		if err := r.release(ctx); err != nil && ctx.Err() == nil {
+		err := r.db.Tx(ctx, func(ctx context.Context) error { return r.free(ctx, "owner <> ? AND owner <> ''", r.owner()) })
+		if err != nil && ctx.Err() == nil {
 			r.o.Log.ErrorContext(ctx, "sagas of the last run wait for their lease", "error", err)
 		}
+	} else {
+		hold, err := r.enlist(ctx)
+		g.Go(func() error {
+			r.stayAlive(ctx, hold, err)
+			return nil
+		})
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	r.claims.Store(true)
 	for range r.o.Workers {
 		g.Go(func() error {
 			for {
@@ -138,23 +153,4 @@ func (r *Runner) Run(ctx context.Context) error {
 	err := g.Wait()
 	r.surrender(ctx)
 	return err
-}
-
-// surrender gives back what this process had claimed, so that the next owner
-// need not wait for the lease.
-func (r *Runner) surrender(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	err := r.db.Tx(ctx, func(ctx context.Context) error {
-		return r.db.Queue(ctx).Exec("UPDATE sagas SET due_at = 0, owner = '' WHERE state IN ('running', 'compensating') AND owner = ?", r.o.Owner).Error
-	})
-	if err != nil {
-		r.o.Log.WarnContext(ctx, "claimed sagas wait for their lease", "module", r.db.Module(), "error", err)
-	}
-}
-
-func (r *Runner) release(ctx context.Context) error {
-	return r.db.Tx(ctx, func(ctx context.Context) error {
-		return r.db.Queue(ctx).Exec("UPDATE sagas SET due_at = 0, owner = '' WHERE state IN ('running', 'compensating') AND owner <> ? AND owner <> ''", r.o.Owner).Error
-	})
 }

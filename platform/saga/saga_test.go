@@ -22,8 +22,6 @@ import (
 	"cleave/platform/saga"
 )
 
-func TestMain(m *testing.M) { dbtest.Main(m) }
-
 func marks() fs.FS {
 	const table = "-- +goose Up\nCREATE TABLE marks (n %s, saga text NOT NULL, what text NOT NULL);\n"
 	return fstest.MapFS{
@@ -301,20 +299,22 @@ func TestSaga_TimesOut(t *testing.T) {
 	})
 }
 
-// A process that dies between a step and its record leaves a claimed saga; the
-// next one takes it up at the step that was recorded last.
-func TestSaga_ResumesAfterCrash(t *testing.T) {
+// Who never listed its name, or whose machine is cut off, is waited for until
+// its lease ends.
+func TestSaga_LeaseEnds(t *testing.T) {
 	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, c db.Config) {
-		w := setup(t, c, nil)
-		w.register(time.Second, 0)
-		w.start(t, "t1") // claimed by a runner that never runs
-		w.register(time.Second, 0)
-		w.run(t)
-		state, log := w.ends(t, "t1")
-		require.Equal(t, saga.Completed, state)
-		require.Equal(t, `["do book","do pay","do confirm"]`, log)
-	})
+	c := dbtest.Postgres(t)
+	w := setup(t, c, nil)
+	w.start(t, "t1")
+	require.NoError(t, w.db.Tx(t.Context(), func(ctx context.Context) error {
+		return w.db.Queue(ctx).Exec("UPDATE sagas SET owner = 'lost', due_at = ?", db.Micros(time.Now().Add(time.Second))).Error
+	}))
+	began := time.Now()
+	w.run(t)
+	state, log := w.ends(t, "t1")
+	require.Equal(t, saga.Completed, state)
+	require.Equal(t, `["do book","do pay","do confirm"]`, log)
+	require.Greater(t, time.Since(began), time.Second/2)
 }
 
 func TestSaga_StopHandsOver(t *testing.T) {
