@@ -26,9 +26,6 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/gin-gonic/gin"
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/propagation"
 
 	"cleave/platform/auth"
 )
@@ -107,9 +104,6 @@ func New(o Options) *API {
 	a.routeHealth()
 	a.routeDocs()
 	a.handler = continueTrace(e)
-	if o.Traced {
-		a.handler = otelhttp.NewHandler(e, "http", otelhttp.WithFilter(traced))
-	}
 	if len(o.CORSOrigins) > 0 {
 		a.handler = crossOrigin(o.CORSOrigins).Handler(a.handler)
 	}
@@ -125,17 +119,3 @@ func (a *API) Draining() {
 	a.draining.Store(true)
 	a.endAll()
 }
-
-// continueTrace passes on the caller's trace, for the log and for calls of other modules. It is
-// what otelhttp comes down to without an exporter, at a fraction of its cost.
-func continueTrace(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Traceparent") != "" {
-			r = r.WithContext(otel.GetTextMapPropagator().Extract(r.Context(), propagation.HeaderCarrier(r.Header)))
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// traced keeps probes out of the traces.
-func traced(r *http.Request) bool { return r.URL.Path != livePath && r.URL.Path != readyPath }

@@ -41,7 +41,7 @@ func (a *API) edge(c *gin.Context) {
 	if !saneRequestID(id) {
 		id = uuid.NewString()
 	}
-	c.Request.Pattern = c.FullPath() // names the span and labels the metrics
+	endSpan := a.span(c)
 	c.Request = c.Request.WithContext(telemetry.WithRequest(c.Request.Context(), id, c.Request.RemoteAddr))
 	if c.Request.Body != nil && c.Request.Body != http.NoBody {
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, a.o.MaxBody)
@@ -57,6 +57,7 @@ func (a *API) edge(c *gin.Context) {
 	if a.draining.Load() {
 		h.Set("Connection", "close")
 	}
+	defer endSpan()
 	defer a.access(c, began)
 	defer a.caught(c)
 	c.Next()
