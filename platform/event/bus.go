@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -164,7 +165,7 @@ func (b *Bus) subscribe(ctx context.Context) bool {
 			return true
 		}
 		if attempt == 1 && ctx.Err() == nil {
-			b.o.Log.ErrorContext(ctx, "events wait in the outboxes: the pipe does not take the subscriptions; retrying", "error", err)
+			b.o.Log.Log(ctx, severity(err), "events wait in the outboxes: the pipe does not take the subscriptions; retrying", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -200,7 +201,7 @@ func loop(ctx context.Context, wake chan struct{}, o Options, what string, step 
 		switch {
 		case err != nil && !failing:
 			failing = true
-			o.Log.ErrorContext(ctx, "event delivery failed; retrying", "at", what, "error", err)
+			o.Log.Log(ctx, severity(err), "event delivery failed; retrying", "at", what, "error", err)
 		case err == nil && failing:
 			failing = false
 			o.Log.InfoContext(ctx, "event delivery recovered", "at", what)
@@ -224,6 +225,14 @@ func loop(ctx context.Context, wake chan struct{}, o Options, what string, step 
 		case <-timer.C:
 		}
 	}
+}
+
+// severity is lower for what mends itself.
+func severity(err error) slog.Level {
+	if errors.Is(err, ErrUnreachable) {
+		return slog.LevelWarn
+	}
+	return slog.LevelError
 }
 
 func nudge(wake chan struct{}) {

@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -44,6 +45,10 @@ type Subscription struct {
 	Source     string // the module that publishes Type
 	History    bool   // begin with the oldest event that the next hop still holds
 }
+
+// ErrUnreachable is in the errors of a pipe whose broker is away. It passes
+// without anybody's doing, unlike other errors.
+var ErrUnreachable = errors.New("the broker cannot be reached")
 
 // Rejected is the error of Deliver for events that the next hop will never
 // take, such as one larger than the broker allows. It says nothing against the
