@@ -60,7 +60,9 @@ func newValidator() *validator.Validate {
 		}
 		return strings.ToLower(f.Name)
 	})
-	for tag, ok := range map[string]func(string) bool{"listen_addr": listenAddr, "postgres_dsn": postgresDSN, "web_origin": webOrigin} {
+	for tag, ok := range map[string]func(string) bool{
+		"listen_addr": listenAddr, "postgres_dsn": postgresDSN, "web_origin": webOrigin, "pipe_url": pipeURL.MatchString,
+	} {
 		// RegisterValidation fails only for an empty or a reserved tag.
 		_ = v.RegisterValidation(tag, func(fl validator.FieldLevel) bool { return ok(fl.Field().String()) })
 	}
@@ -91,6 +93,9 @@ func webOrigin(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && !strings.Contains(u.Host, "*") && s == u.Scheme+"://"+u.Host
 }
+
+// pipeURL is as much of a pipe's address as can be told without opening it.
+var pipeURL = regexp.MustCompile(`^(inproc|(nats|nats\+tls|kafka|kafka\+tls|amqp|amqps)://.+)$`)
 
 var index = regexp.MustCompile(`\[([^\]]*)\]`)
 

@@ -133,6 +133,10 @@ type Auth struct {
 
 // Events is the delivery of events between modules.
 type Events struct {
+	// Pipe carries events from the outboxes to the inboxes: within the process, or over a broker.
+	Pipe string `mapstructure:"pipe" validate:"pipe_url" allowed:"inproc, or a broker's address: nats://, nats+tls://, kafka://, kafka+tls://, amqp:// or amqps:// with a host" secret:"broker"`
+	// PipeRetention is how long a broker keeps an event, for subscribers that are away and for new ones that ask for history.
+	PipeRetention time.Duration `mapstructure:"pipe_retention" validate:"min=1m,max=87600h"`
 	// Batch is how many events one delivery transaction takes.
 	Batch int `mapstructure:"batch" validate:"min=1,max=1000"`
 	// Poll is the fallback for a commit whose nudge was lost.
@@ -171,6 +175,7 @@ func Default() *Config {
 		Trace: Trace{Exporter: "none"},
 		Auth:  Auth{Issuer: "http://127.0.0.1:8080", AccessTTL: 10 * time.Minute, RefreshTTL: 30 * 24 * time.Hour, KeyRotation: 30 * 24 * time.Hour},
 		Events: Events{
+			Pipe: "inproc", PipeRetention: 30 * 24 * time.Hour,
 			Batch: 50, Poll: 500 * time.Millisecond, MaxAttempts: 10,
 			BackoffMin: 50 * time.Millisecond, BackoffMax: 30 * time.Second, Retention: 7 * 24 * time.Hour,
 		},

@@ -67,7 +67,7 @@ func TestLoad(t *testing.T) {
 		t.Parallel()
 		c, m, err := setup(t, input{
 			file:  "http:\n  addr: :1\n  max_body: 2048\nlog:\n  level: warn\nevents:\n  poll: 1s\nmodules:\n  mailer:\n    every: 2s\n    kinds: [placed]\n    smtp: {addr: 'mail:25'}\n",
-			env:   []string{"CLEAVE_HTTP_ADDR=:2", "CLEAVE_LOG_LEVEL=error", "CLEAVE_MODULES_MAILER_KINDS=placed, shipped", "HOME=/x", "CLEAVE_MODULES_MAILER_SMTP_PASSWORD=hushhush", "CLEAVE_MODULES_MAILER_RATIO=0.5"},
+			env:   []string{"CLEAVE_HTTP_ADDR=:2", "CLEAVE_LOG_LEVEL=error", "CLEAVE_MODULES_MAILER_KINDS=placed, shipped", "HOME=/x", "CLEAVE_MODULES_MAILER_SMTP_PASSWORD=hushhush", "CLEAVE_MODULES_MAILER_RATIO=0.5", "CLEAVE_EVENTS_PIPE=kafka+tls://u:hush@h,h2?sasl=plain"},
 			flags: []string{"--addr", ":3", "--set", "sagas.workers=4", "--set", "db.modules.mailer=postgres://u:hush@h/d"},
 		})
 		require.NoError(t, err)
@@ -95,6 +95,7 @@ func TestLoad(t *testing.T) {
 		require.Equal(t, config.Row{Key: "modules.mailer.smtp.password", Value: "***", Source: "env CLEAVE_MODULES_MAILER_SMTP_PASSWORD"}, rows["modules.mailer.smtp.password"])
 		require.Equal(t, "placed,shipped", rows["modules.mailer.kinds"].Value)
 		require.Equal(t, config.Row{Key: "db.modules.mailer", Value: "postgres://u:***@h/d", Source: "flag --set"}, rows["db.modules.mailer"])
+		require.Equal(t, "kafka+tls://***@h,h2?sasl=plain", rows["events.pipe"].Value)
 		require.Equal(t, "default", rows["trace.exporter"].Source)
 		require.Equal(t, "10m", rows["auth.access_ttl"].Value)
 		require.Equal(t, "720h", rows["auth.refresh_ttl"].Value)
@@ -174,6 +175,7 @@ func TestLoadRefuses(t *testing.T) {
 		"EventPoll":          {input{env: []string{"CLEAVE_EVENTS_POLL=1ns"}}, []string{"events.poll is 1ns", "from 10ms to 1m"}},
 		"EventAttempts":      {input{env: []string{"CLEAVE_EVENTS_MAX_ATTEMPTS=9999"}}, []string{"events.max_attempts is 9999", "from 1 to 1000"}},
 		"BackoffCrossed":     {input{env: []string{"CLEAVE_EVENTS_BACKOFF_MIN=1m"}}, []string{"events.backoff_max is 30s (default)", "at least events.backoff_min"}},
+		"EventPipe":          {input{env: []string{"CLEAVE_EVENTS_PIPE=redis://app:hush@host"}}, []string{`events.pipe is "redis://***@host"`, "nats://"}},
 		"EventRetention":     {input{env: []string{"CLEAVE_EVENTS_RETENTION=0"}}, []string{"events.retention is 0s", "from 1m to 8760h"}},
 		"SagaPoll":           {input{env: []string{"CLEAVE_SAGAS_POLL=x"}}, []string{`sagas.poll is "x"`, "from 10ms to 1m"}},
 		"SagaLease":          {input{env: []string{"CLEAVE_SAGAS_LEASE=1ms"}}, []string{"sagas.lease is 1ms", "from 1s to 10m"}},

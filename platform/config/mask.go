@@ -13,6 +13,7 @@ const (
 	masked        = "***"
 	secretWhole   = "true"    // the value is a secret
 	secretAddress = "address" // the value may hold one
+	secretBroker  = "broker"  // the value may hold one before an @
 )
 
 // mask returns what may be shown of a value that k has or was meant to have.
@@ -24,6 +25,8 @@ func (k key) mask(s string) string {
 		return masked
 	case k.secret == secretAddress:
 		return maskAddress(s)
+	case k.secret == secretBroker:
+		return brokerUser.ReplaceAllString(s, "$1"+masked+"@")
 	default:
 		return urlPassword.ReplaceAllString(s, "$1:"+masked+"@")
 	}
@@ -57,6 +60,7 @@ var (
 	// The user part reaches to the last @: an address that is wrong because of an
 	// unescaped @ or / in its password must not show it either.
 	urlPassword = regexp.MustCompile(`(://[^:@/\s]*):.*@`)
+	brokerUser  = regexp.MustCompile(`^([^@]*?//)?.*@`)
 	urlOption   = regexp.MustCompile(`([?&])([^=&]*)=([^&]*)`)
 	pair        = regexp.MustCompile(`(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|\S*)`)
 	plainPairs  = map[string]bool{"host": true, "port": true, "dbname": true, "user": true, "sslmode": true, "search_path": true}

@@ -32,6 +32,7 @@ type Host struct {
 	o     Options
 
 	running  []*running // in dependency order
+	pipe     event.Pipe
 	bus      *event.Bus
 	policy   *auth.Policy
 	keys     auth.KeySource

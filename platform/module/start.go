@@ -18,6 +18,7 @@ import (
 	"cleave/platform/auth"
 	"cleave/platform/db"
 	"cleave/platform/event"
+	"cleave/platform/event/broker"
 	"cleave/platform/rest"
 	"cleave/platform/rpc"
 	"cleave/platform/saga"
@@ -59,9 +60,14 @@ func (h *Host) openDatabases(ctx context.Context) error {
 // wire builds the modules in dependency order and connects them.
 func (h *Host) wire(ctx context.Context) error {
 	e := h.cfg.Events
+	var err error
+	h.pipe, err = broker.Open(broker.Config{URL: e.Pipe, Retention: e.PipeRetention, Log: h.o.Log})
+	if err != nil {
+		return fmt.Errorf("open events.pipe: %w", err)
+	}
 	h.bus = event.NewBus(event.Options{
 		Batch: e.Batch, Poll: e.Poll, MaxAttempts: e.MaxAttempts, BackoffMin: e.BackoffMin, BackoffMax: e.BackoffMax,
-		Retention: e.Retention, Log: h.o.Log, Now: h.o.Now, NewID: NewID,
+		Retention: e.Retention, Pipe: h.pipe, Log: h.o.Log, Now: h.o.Now, NewID: NewID,
 	})
 	channels := map[string]*inprocgrpc.Channel{}
 	owner := NewID()
@@ -173,6 +179,7 @@ func (h *Host) serve() {
 	}
 	h.start("rate limits", h.api.ShareLimits)
 	h.start("events", h.bus.Run)
+	h.awaitSubscriptions()
 	h.server = &http.Server{
 		Handler: h.api.Handler(), ReadHeaderTimeout: h.cfg.HTTP.HeaderTimeout, IdleTimeout: h.cfg.HTTP.IdleTimeout, MaxHeaderBytes: h.cfg.HTTP.MaxHeader,
 		BaseContext: func(net.Listener) context.Context { return context.Background() },
@@ -183,6 +190,18 @@ func (h *Host) serve() {
 			h.fail(fmt.Errorf("serve HTTP: %w", err))
 		}
 	}()
+}
+
+// awaitSubscriptions waits until the broker has the subscriptions, so that a
+// process that says it is ready misses no event. One that cannot be reached
+// holds up nobody's orders: their events wait in the outboxes.
+func (h *Host) awaitSubscriptions() {
+	const patience = 3 * time.Second
+	select {
+	case <-h.bus.Subscribed():
+	case <-time.After(patience):
+		h.o.Log.Warn("serving without the broker of events.pipe; events wait in the outboxes until it takes them")
+	}
 }
 
 func (h *Host) purge(ctx context.Context, d *db.DB) error {

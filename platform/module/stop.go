@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"cleave/platform/fault"
 	"cleave/platform/rest"
 )
 
@@ -36,6 +37,10 @@ func (h *Host) Stop(ctx context.Context) error {
 		h.tasks[i].done.Wait()
 	}
 	h.tasks = nil
+	if h.pipe != nil {
+		errs = append(errs, h.pipe.Close())
+		h.pipe = nil
+	}
 	for i := len(h.running) - 1; i >= 0; i-- {
 		if d := h.running[i].db; d != nil {
 			errs = append(errs, d.Close())
@@ -45,13 +50,21 @@ func (h *Host) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// ready reports whether every module's database answers.
-func (h *Host) ready(ctx context.Context, _ bool) (bool, []rest.Check) {
+// ready reports whether every module's database answers. The event pipe is
+// shown and not required: without it events wait in the outboxes.
+func (h *Host) ready(ctx context.Context, verbose bool) (bool, []rest.Check) {
 	ok, checks := true, make([]rest.Check, 0, len(h.running))
 	for _, r := range h.running {
 		err := r.db.Ping(ctx)
 		ok = ok && err == nil
 		checks = append(checks, rest.Check{Name: r.spec.Name + " database", Err: err})
+	}
+	if verbose {
+		check := rest.Check{Name: "event pipe"}
+		if err := h.pipe.Ping(ctx); err != nil {
+			check.Err = fault.New(fault.Unavailable, "event_pipe_away", "the broker does not answer; events wait in the outboxes").Wrap(err)
+		}
+		checks = append(checks, check)
 	}
 	return ok, checks
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"cleave/platform/event/eventtest"
 	"cleave/test/harness"
 )
 
@@ -38,7 +39,10 @@ func happens(cond func() bool) bool {
 // binary is the program, built once as a release is.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	eventtest.Main()
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "cleave-journey-*")
