@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -39,14 +38,6 @@ func median(values []float64) float64 {
 		return (s[n/2-1] + s[n/2]) / 2
 	}
 	return s[len(s)/2]
-}
-
-// driveHTTP is drive on one processor: the clients of a server do little but
-// wait, and a second thread of theirs would take time from what is measured by
-// looking for work.
-func driveHTTP(ctx context.Context, n int, d time.Duration, operation func(worker int) error) (sample, error) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	return drive(ctx, n, d, operation)
 }
 
 // drive runs operation in a loop in each of n workers for a while, and waits

@@ -188,7 +188,7 @@ func placeMany(c *cluster, s *server) workload {
 		}
 		defer closeAll(clients)
 		bodies := make([][]byte, n)
-		return driveHTTP(ctx, n, d, func(w int) (err error) {
+		return drive(ctx, n, d, func(w int) (err error) {
 			bodies[w], err = c.shop.place(clients[w], bodies[w])
 			return err
 		})
@@ -202,7 +202,7 @@ func readMany(c *cluster, s *server) workload {
 			return sample{}, err
 		}
 		defer closeAll(clients)
-		return driveHTTP(ctx, n, d, func(w int) error { return c.shop.read(clients[w], w%maxBuyers) })
+		return drive(ctx, n, d, func(w int) error { return c.shop.read(clients[w], w%maxBuyers) })
 	}
 }
 
