@@ -20,6 +20,7 @@ import (
 	"cleave/platform/auth"
 	"cleave/platform/event"
 	"cleave/platform/module"
+	"cleave/platform/revocation"
 )
 
 //go:embed policy.csv
@@ -28,7 +29,8 @@ var policy string
 // Module is all that a process needs to know about users.
 var Module = module.Spec{
 	Name:        "user",
-	Publishes:   []event.Type{userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled},
+	Publishes:   []event.Type{userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked},
+	Revokes:     []revocation.Source{revocation.On(userv1.Revoked, revoked)},
 	Migrations:  migrations.FS,
 	Constraints: store.Constraints,
 	OpenAPI:     userv1.OpenAPI,
@@ -37,6 +39,11 @@ var Module = module.Spec{
 	Config:      func() any { return &settings{Currency: "EUR"} },
 	Wire:        wire,
 	Commands:    cli.Commands,
+}
+
+// revoked reads which tokens an event ends.
+func revoked(e *userv1.AccessRevoked) auth.Revocation {
+	return auth.Revocation{Subject: e.GetUserId(), Session: e.GetSessionId(), Before: e.GetBeforeVersion()}
 }
 
 // settings are the module's section of the configuration.

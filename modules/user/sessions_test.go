@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -53,7 +54,9 @@ func TestSessions(t *testing.T) {
 		t.Run("LogOut", func(t *testing.T) {
 			p := f.login(t, me.User)
 			require.Equal(t, http.StatusNoContent, f.do(t, http.MethodDelete, "/api/v1/sessions/current", p.token, "").status)
-			require.Equal(t, http.StatusNoContent, f.do(t, http.MethodDelete, "/api/v1/sessions/current", p.token, "").status)
+			require.Eventually(t, func() bool {
+				return f.do(t, http.MethodDelete, "/api/v1/sessions/current", p.token, "").code() == "token_revoked"
+			}, 10*time.Second, 10*time.Millisecond)
 			f.refused(t, refresh(p.refresh), http.StatusUnauthorized, "refresh_token_invalid")
 			f.refused(t, f.do(t, http.MethodDelete, "/api/v1/sessions/current", "", ""), http.StatusUnauthorized, "token_missing")
 		})

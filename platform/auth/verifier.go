@@ -24,11 +24,14 @@ const (
 // 4.1), or demand an extension that this verifier does not have ("crit").
 var foreignHeaders = []string{"jwk", "jku", "x5c", "x5u", "crit"}
 
+var errRevoked = fault.New(fault.Unauthenticated, "token_revoked", "the session has ended or the user has changed: renew the access token or log in again")
+
 var errToken = fault.New(fault.Unauthenticated, "token_invalid", "the access token is not valid")
 
 // Verifier checks access tokens of one issuer for one audience.
 type Verifier struct {
 	keys     *keyring
+	revoked  *Revocations
 	parser   *jwt.Parser
 	now      func() time.Time
 	verified *lru.Cache[[sha256.Size]byte, verifiedToken]
@@ -40,14 +43,15 @@ type verifiedToken struct {
 	expires   time.Time
 }
 
-// NewVerifier returns a verifier that asks keys for the issuer's public keys when it needs them.
-func NewVerifier(keys KeySource, issuer, audience string, now func() time.Time) *Verifier {
+// NewVerifier returns a verifier that asks keys for the issuer's public keys when it needs them, and refuses what is revoked.
+func NewVerifier(keys KeySource, issuer, audience string, revoked *Revocations, now func() time.Time) *Verifier {
 	verified, err := lru.New[[sha256.Size]byte, verifiedToken](verifiedTokens)
 	if err != nil {
 		panic(err) // only a size below one fails
 	}
 	return &Verifier{
 		keys:     &keyring{source: keys, now: now},
+		revoked:  revoked,
 		now:      now,
 		verified: verified,
 		parser: jwt.NewParser(
@@ -64,10 +68,19 @@ func NewVerifier(keys KeySource, issuer, audience string, now func() time.Time) 
 }
 
 // Verify returns the token's principal. Every defect of the token is a fault of kind
-// Unauthenticated (code token_expired or token_invalid, whose cause says why); Unavailable when the
-// issuer's keys cannot be had. The signature is checked once per token: until the token expires, or
-// its key is withdrawn, the outcome is remembered.
+// Unauthenticated (code token_expired, token_revoked or token_invalid, whose cause says why);
+// Unavailable when the issuer's keys cannot be had. The signature is checked once per token: until
+// the token expires, or its key is withdrawn, the outcome is remembered. A revocation counts at once.
 func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) {
+	p, err := v.signed(ctx, token)
+	if err == nil && v.revoked.Revoked(p) {
+		return Principal{}, errRevoked
+	}
+	return p, err
+}
+
+// signed is Verify without the revocations.
+func (v *Verifier) signed(ctx context.Context, token string) (Principal, error) {
 	if len(token) > maxTokenLen {
 		return Principal{}, errToken.Wrap(errors.New("longer than 8 KiB"))
 	}

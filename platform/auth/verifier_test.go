@@ -76,6 +76,7 @@ type fixture struct {
 	clock    *clock
 	signer   *Signer
 	verifier *Verifier
+	revoked  *Revocations
 }
 
 func setup(t testing.TB) *fixture {
@@ -83,7 +84,8 @@ func setup(t testing.TB) *fixture {
 	f := &fixture{key: newKey(t), clock: &clock{t: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}
 	f.source = &keySource{keys: map[string]*ecdsa.PublicKey{"k1": &f.key.PublicKey}}
 	f.signer = NewSigner(always(f.key, "k1"), issuer, []string{"user", "order"}, 10*time.Minute, f.clock.now)
-	f.verifier = NewVerifier(f.source, issuer, "order", f.clock.now)
+	f.revoked = &Revocations{}
+	f.verifier = NewVerifier(f.source, issuer, "order", f.revoked, f.clock.now)
 	return f
 }
 
@@ -129,7 +131,7 @@ func TestVerify(t *testing.T) {
 	}
 	require.Equal(t, 1, f.source.fetched())
 
-	_, err = NewVerifier(f.source, issuer, "notification", f.clock.now).Verify(t.Context(), token)
+	_, err = NewVerifier(f.source, issuer, "notification", f.revoked, f.clock.now).Verify(t.Context(), token)
 	require.Equal(t, fault.Unauthenticated, fault.KindOf(err))
 }
 

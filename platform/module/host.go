@@ -21,6 +21,7 @@ import (
 	"cleave/platform/db"
 	"cleave/platform/event"
 	"cleave/platform/rest"
+	"cleave/platform/revocation"
 	"cleave/platform/rpc"
 	"cleave/platform/tlsfiles"
 )
@@ -36,6 +37,7 @@ type Host struct {
 	bus      *event.Bus
 	policy   *auth.Policy
 	keys     auth.KeySource
+	revoked  *auth.Revocations
 	api      *rest.API
 	listener net.Listener
 	server   *http.Server
@@ -68,6 +70,7 @@ type running struct {
 	env   *Env
 	parts Parts
 	edges []*rpc.Edge
+	feed  *revocation.Feed
 }
 
 // StartError is a failure before the process was ready: nothing was served.
@@ -100,7 +103,7 @@ func NewHost(cfg *config.Config, o Options, specs ...Spec) (*Host, error) {
 	if err != nil {
 		return nil, &StartError{err}
 	}
-	return &Host{cfg: cfg, specs: sorted, o: o, policy: policy, failed: make(chan error, 1)}, nil
+	return &Host{cfg: cfg, specs: sorted, o: o, policy: policy, revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
 }
 
 // serveGC is the garbage collector's percentage while serving

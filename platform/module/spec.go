@@ -27,17 +27,19 @@ import (
 	"cleave/platform/db"
 	"cleave/platform/event"
 	"cleave/platform/rest"
+	"cleave/platform/revocation"
 	"cleave/platform/rpc"
 	"cleave/platform/saga"
 )
 
 // Spec is all that a process knows about a module.
 type Spec struct {
-	Name        string       // also its database schema and its section in the configuration
-	Uses        []string     // the modules it calls
-	Publishes   []event.Type // its own events
-	Subscribes  []event.Type // events it handles, of others or its own
-	Migrations  fs.FS        // goose files below sqlite/ and postgres/
+	Name        string              // also its database schema and its section in the configuration
+	Uses        []string            // the modules it calls
+	Publishes   []event.Type        // its own events
+	Subscribes  []event.Type        // events it handles, of others or its own
+	Revokes     []revocation.Source // of the module that issues tokens: its events after which every module refuses some
+	Migrations  fs.FS               // goose files below sqlite/ and postgres/
 	Constraints db.Constraints
 	OpenAPI     []byte                       // nil: no REST
 	Paths       []string                     // what Parts.HTTP serves, as "GET /path"; nil: nothing

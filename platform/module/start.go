@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"cleave/platform/event"
 	"cleave/platform/event/broker"
 	"cleave/platform/rest"
+	"cleave/platform/revocation"
 	"cleave/platform/rpc"
 	"cleave/platform/saga"
 )
@@ -90,11 +92,29 @@ func (h *Host) wire(ctx context.Context) error {
 			}
 			h.keys = r.parts.Keys
 		}
-		if err := h.bus.Subscribe(r.spec.Name, r.db, r.spec.Subscribes, r.parts.Handlers); err != nil {
+		if err := h.subscribe(ctx, r); err != nil {
 			return err
 		}
 	}
 	return h.mount()
+}
+
+// subscribe connects the handlers of the module, and those with which the platform follows the end of tokens for it.
+func (h *Host) subscribe(ctx context.Context, r *running) error {
+	r.feed = revocation.New(r.db, h.revoked, h.o.Log, h.o.Now)
+	types, handlers := slices.Clone(r.spec.Subscribes), slices.Clone(r.parts.Handlers)
+	for _, s := range h.specs {
+		for _, source := range s.Revokes {
+			types, handlers = append(types, source.Type), append(handlers, r.feed.Handler(source))
+		}
+	}
+	if err := h.bus.Subscribe(r.spec.Name, r.db, types, handlers); err != nil {
+		return err
+	}
+	if err := r.feed.Load(ctx); err != nil {
+		return fmt.Errorf("load the revocations of module %s: %w", r.spec.Name, err)
+	}
+	return nil
 }
 
 func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocgrpc.Channel, owner string) (*Env, error) {
@@ -136,7 +156,7 @@ func (h *Host) mount() error {
 	}
 	h.api = rest.New(rest.Options{
 		Verifier: func(audience string) *auth.Verifier {
-			return auth.NewVerifier(h.keys, h.cfg.Auth.Issuer, audience, h.o.Now)
+			return auth.NewVerifier(h.keys, h.cfg.Auth.Issuer, audience, h.revoked, h.o.Now)
 		},
 		Limits: h.limits(), TrustedProxies: h.cfg.HTTP.TrustedProxies, CORSOrigins: h.cfg.HTTP.CORSOrigins,
 		HTTPS:  strings.HasPrefix(h.cfg.BaseURL(""), "https://") || h.cfg.HTTP.TLSCert != "",
@@ -171,6 +191,7 @@ func (h *Host) limits() map[string]rest.Limit {
 // serve starts the listener and everything that runs beside it.
 func (h *Host) serve() {
 	for _, r := range h.running {
+		h.start(r.spec.Name+" revocations", r.feed.Run)
 		h.start(r.spec.Name+" sagas", r.env.Sagas.Run)
 		for _, fn := range r.parts.Background {
 			h.start(r.spec.Name, fn)

@@ -273,7 +273,7 @@ func serve(t testing.TB, d *db.DB, key *ecdsa.PrivateKey, edit ...func(*Options)
 	f := &fixture{key: key, notes: &notes{db: d, events: make(chan Event, 10)}, log: &syncBuffer{}}
 	o := Options{
 		Verifier: func(string) *auth.Verifier {
-			return auth.NewVerifier(staticKeys{"k": &key.PublicKey}, issuer, "notes", time.Now)
+			return auth.NewVerifier(staticKeys{"k": &key.PublicKey}, issuer, "notes", &auth.Revocations{}, time.Now)
 		},
 		Policy:  policy,
 		Log:     telemetry.NewLogger(f.log, "info", "json"),

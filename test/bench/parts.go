@@ -72,7 +72,7 @@ func measureCheck(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	verifier := auth.NewVerifier(keys{"k": &key.PublicKey}, issuer, "order", time.Now)
+	verifier := auth.NewVerifier(keys{"k": &key.PublicKey}, issuer, "order", &auth.Revocations{}, time.Now)
 	return cost(func() error {
 		p, err := verifier.Verify(ctx, token)
 		if err == nil && policy.Decide(p.Roles, "order:place") != auth.Own {

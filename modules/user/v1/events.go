@@ -8,4 +8,5 @@ var (
 	ProfileChanged = event.Define[*UserProfileChanged]()
 	Disabled       = event.Define[*UserDisabled]()
 	Enabled        = event.Define[*UserEnabled]()
+	Revoked        = event.Define[*AccessRevoked]()
 )

@@ -712,6 +712,71 @@ func (x *UserDisabled) GetUserId() string {
 	return ""
 }
 
+// AccessRevoked is published when access tokens must no longer be accepted although they have not expired: after a log-out or
+// the reuse of a refresh token those of one session, after a user was disabled or got other rights all from before that.
+type AccessRevoked struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The UUID of the user whose tokens end.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The session that has ended, as in the tokens' claim sid. Empty for all sessions of the user.
+	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Without a session: tokens that speak of the user before this version, as in their claim gen, end.
+	BeforeVersion int64 `protobuf:"varint,3,opt,name=before_version,json=beforeVersion,proto3" json:"before_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessRevoked) Reset() {
+	*x = AccessRevoked{}
+	mi := &file_modules_user_v1_user_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessRevoked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessRevoked) ProtoMessage() {}
+
+func (x *AccessRevoked) ProtoReflect() protoreflect.Message {
+	mi := &file_modules_user_v1_user_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessRevoked.ProtoReflect.Descriptor instead.
+func (*AccessRevoked) Descriptor() ([]byte, []int) {
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AccessRevoked) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *AccessRevoked) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *AccessRevoked) GetBeforeVersion() int64 {
+	if x != nil {
+		return x.BeforeVersion
+	}
+	return 0
+}
+
 // UserEnabled is published when a disabled user has been let in again.
 type UserEnabled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -723,7 +788,7 @@ type UserEnabled struct {
 
 func (x *UserEnabled) Reset() {
 	*x = UserEnabled{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[13]
+	mi := &file_modules_user_v1_user_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -735,7 +800,7 @@ func (x *UserEnabled) String() string {
 func (*UserEnabled) ProtoMessage() {}
 
 func (x *UserEnabled) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[13]
+	mi := &file_modules_user_v1_user_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -748,7 +813,7 @@ func (x *UserEnabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEnabled.ProtoReflect.Descriptor instead.
 func (*UserEnabled) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{13}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UserEnabled) GetUserId() string {
@@ -800,7 +865,12 @@ const file_modules_user_v1_user_proto_rawDesc = "" +
 	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\x03R\aversion\"'\n" +
 	"\fUserDisabled\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\"&\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"n\n" +
+	"\rAccessRevoked\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\tR\tsessionId\x12%\n" +
+	"\x0ebefore_version\x18\x03 \x01(\x03R\rbeforeVersion\"&\n" +
 	"\vUserEnabled\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId2\x8a\x03\n" +
 	"\vUserService\x12R\n" +
@@ -821,7 +891,7 @@ func file_modules_user_v1_user_proto_rawDescGZIP() []byte {
 	return file_modules_user_v1_user_proto_rawDescData
 }
 
-var file_modules_user_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_modules_user_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_modules_user_v1_user_proto_goTypes = []any{
 	(*Money)(nil),                 // 0: cleave.user.v1.Money
 	(*User)(nil),                  // 1: cleave.user.v1.User
@@ -836,11 +906,12 @@ var file_modules_user_v1_user_proto_goTypes = []any{
 	(*UserRegistered)(nil),        // 10: cleave.user.v1.UserRegistered
 	(*UserProfileChanged)(nil),    // 11: cleave.user.v1.UserProfileChanged
 	(*UserDisabled)(nil),          // 12: cleave.user.v1.UserDisabled
-	(*UserEnabled)(nil),           // 13: cleave.user.v1.UserEnabled
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*AccessRevoked)(nil),         // 13: cleave.user.v1.AccessRevoked
+	(*UserEnabled)(nil),           // 14: cleave.user.v1.UserEnabled
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_modules_user_v1_user_proto_depIdxs = []int32{
-	14, // 0: cleave.user.v1.User.created_at:type_name -> google.protobuf.Timestamp
+	15, // 0: cleave.user.v1.User.created_at:type_name -> google.protobuf.Timestamp
 	1,  // 1: cleave.user.v1.GetUsersResponse.users:type_name -> cleave.user.v1.User
 	0,  // 2: cleave.user.v1.ReserveCreditRequest.amount:type_name -> cleave.user.v1.Money
 	2,  // 3: cleave.user.v1.UserService.GetUsers:input_type -> cleave.user.v1.GetUsersRequest
@@ -869,7 +940,7 @@ func file_modules_user_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_modules_user_v1_user_proto_rawDesc), len(file_modules_user_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

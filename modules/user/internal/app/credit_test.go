@@ -116,7 +116,7 @@ func TestReleaseCredit(t *testing.T) {
 		})
 		t.Run("OfADisabledUser", func(t *testing.T) {
 			require.NoError(t, f.ReserveCredit(ctx, "d", u.ID, eur(10)))
-			_, err := f.DisableUser(ctx, f.NewID(), u.ID)
+			_, err := f.DisableUser(staff(t), f.NewID(), u.ID)
 			require.NoError(t, err)
 			require.NoError(t, f.ReleaseCredit(ctx, "d"))
 			f.credit(t, u, 100, 0, 0)

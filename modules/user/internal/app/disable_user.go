@@ -29,12 +29,11 @@ func (a *App) DisableUser(ctx context.Context, callerID, id string) (domain.User
 		case len(admins) == 1 && slices.Contains(admins, id):
 			return domain.ErrLastAdmin
 		}
-		now := a.now()
-		u.SetDisabled(true, now)
+		u.SetDisabled(true, a.now())
 		if err := a.Store.UpdateUser(ctx, u); err != nil {
 			return err
 		}
-		if err := a.Store.RevokeSessions(ctx, id, now); err != nil {
+		if err := a.endSessions(ctx, u); err != nil {
 			return err
 		}
 		if err := a.Events.Publish(ctx, id, &userv1.UserDisabled{UserId: id}); err != nil {

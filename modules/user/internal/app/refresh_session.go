@@ -74,6 +74,6 @@ func (a *App) revokeFamily(ctx context.Context, hash string) error {
 		if err != nil || !known {
 			return err
 		}
-		return a.Store.RevokeSession(ctx, s.ID, s.UserID, a.now())
+		return a.endSession(ctx, s.ID, s.UserID)
 	})
 }

@@ -40,7 +40,7 @@ func (f *fixture) login(t *testing.T, u domain.User) app.Tokens {
 
 func (f *fixture) principal(t *testing.T, tokens app.Tokens) auth.Principal {
 	t.Helper()
-	p, err := auth.NewVerifier(f.ring, "http://issuer", "user", time.Now).Verify(t.Context(), tokens.Access)
+	p, err := auth.NewVerifier(f.ring, "http://issuer", "user", &auth.Revocations{}, time.Now).Verify(t.Context(), tokens.Access)
 	require.NoError(t, err)
 	return p
 }
@@ -120,7 +120,7 @@ func TestLogIn(t *testing.T) {
 		_, err = f.LogIn(ctx, "eve@example.com", secret)
 		require.ErrorIs(t, err, domain.ErrCredentials)
 
-		_, err = f.DisableUser(ctx, f.NewID(), u.ID)
+		_, err = f.DisableUser(staff(t), f.NewID(), u.ID)
 		require.NoError(t, err)
 		_, err = f.LogIn(ctx, "ada@example.com", "wrong password")
 		require.ErrorIs(t, err, domain.ErrCredentials, "only the right password tells")
@@ -204,11 +204,11 @@ func TestRefreshSession(t *testing.T) {
 		t.Run("Disabled", func(t *testing.T) {
 			v := f.registered(t, "eve@example.com")
 			tokens := f.login(t, v)
-			_, err := f.DisableUser(ctx, u.ID, v.ID)
+			_, err := f.DisableUser(staff(t), u.ID, v.ID)
 			require.NoError(t, err)
 			_, err = f.RefreshSession(ctx, tokens.Refresh, "")
 			require.ErrorIs(t, err, domain.ErrRefreshToken)
-			_, err = f.EnableUser(ctx, v.ID)
+			_, err = f.EnableUser(staff(t), v.ID)
 			require.NoError(t, err)
 			_, err = f.RefreshSession(ctx, tokens.Refresh, "")
 			require.ErrorIs(t, err, domain.ErrRefreshToken, "the sessions before stay ended")

@@ -124,7 +124,7 @@ func TestOpenAfterUpgrade(t *testing.T) {
 func TestRotateUnderTraffic(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		a, b := f.open(t), f.open(t)
-		verifier := auth.NewVerifier(a, "http://issuer", "user", f.now)
+		verifier := auth.NewVerifier(a, "http://issuer", "user", &auth.Revocations{}, f.now)
 		kids := map[string]bool{}
 		var early []string
 		traffic := func() {

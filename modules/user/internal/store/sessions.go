@@ -55,9 +55,10 @@ func (s *Store) SessionOfToken(ctx context.Context, hash string) (in Session, us
 	return Session{ID: r.ID, UserID: r.UserID, ExpiresAt: db.FromMicros(r.ExpiresAt), Revoked: r.RevokedAt != 0}, r.UsedKey, true, nil
 }
 
-// RevokeSession queues the end of one session of a user; it does nothing to one that has ended.
-func (s *Store) RevokeSession(ctx context.Context, id, userID string, now time.Time) error {
-	return s.db.Queue(ctx).Exec("UPDATE sessions SET revoked_at = ? WHERE id = ? AND user_id = ? AND revoked_at = 0", db.Micros(now), id, userID).Error
+// RevokeSession ends one session of a user, and reports false for one that has ended already.
+func (s *Store) RevokeSession(ctx context.Context, id, userID string, now time.Time) (bool, error) {
+	res := s.db.Conn(ctx).Exec("UPDATE sessions SET revoked_at = ? WHERE id = ? AND user_id = ? AND revoked_at = 0", db.Micros(now), id, userID)
+	return res.RowsAffected == 1, res.Error
 }
 
 // RevokeSessions queues the end of all sessions of a user.
