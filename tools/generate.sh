@@ -25,6 +25,9 @@ for document in modules/*/v1/openapi.yaml; do
 	tool oapi-codegen -config tools/oapi/client.yaml -package "${module}rest" -o "modules/$module/v1/rest/client.gen.go" "$document"
 done
 
+# In the format of all other code, so that whoever checks a generated file by its name finds nothing.
+tool gofumpt -w modules/*/v1/*.pb.go modules/*/v1/rest/client.gen.go modules/*/internal/api/server.gen.go
+
 npm=0
 tools/npm.sh || npm=$?
 case $npm in

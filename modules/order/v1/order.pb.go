@@ -9,11 +9,12 @@
 package orderv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -688,17 +689,20 @@ func file_modules_order_v1_order_proto_rawDescGZIP() []byte {
 	return file_modules_order_v1_order_proto_rawDescData
 }
 
-var file_modules_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
-var file_modules_order_v1_order_proto_goTypes = []any{
-	(*Money)(nil),          // 0: cleave.order.v1.Money
-	(*OrderLine)(nil),      // 1: cleave.order.v1.OrderLine
-	(*OrderPlaced)(nil),    // 2: cleave.order.v1.OrderPlaced
-	(*OrderConfirmed)(nil), // 3: cleave.order.v1.OrderConfirmed
-	(*OrderRejected)(nil),  // 4: cleave.order.v1.OrderRejected
-	(*OrderCancelled)(nil), // 5: cleave.order.v1.OrderCancelled
-	(*OrderShipped)(nil),   // 6: cleave.order.v1.OrderShipped
-	(*OrderDelivered)(nil), // 7: cleave.order.v1.OrderDelivered
-}
+var (
+	file_modules_order_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+	file_modules_order_v1_order_proto_goTypes  = []any{
+		(*Money)(nil),          // 0: cleave.order.v1.Money
+		(*OrderLine)(nil),      // 1: cleave.order.v1.OrderLine
+		(*OrderPlaced)(nil),    // 2: cleave.order.v1.OrderPlaced
+		(*OrderConfirmed)(nil), // 3: cleave.order.v1.OrderConfirmed
+		(*OrderRejected)(nil),  // 4: cleave.order.v1.OrderRejected
+		(*OrderCancelled)(nil), // 5: cleave.order.v1.OrderCancelled
+		(*OrderShipped)(nil),   // 6: cleave.order.v1.OrderShipped
+		(*OrderDelivered)(nil), // 7: cleave.order.v1.OrderDelivered
+	}
+)
+
 var file_modules_order_v1_order_proto_depIdxs = []int32{
 	0, // 0: cleave.order.v1.OrderLine.unit_price:type_name -> cleave.order.v1.Money
 	0, // 1: cleave.order.v1.OrderPlaced.total:type_name -> cleave.order.v1.Money

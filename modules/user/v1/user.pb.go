@@ -9,12 +9,13 @@
 package userv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 )
 
 const (
@@ -891,25 +892,28 @@ func file_modules_user_v1_user_proto_rawDescGZIP() []byte {
 	return file_modules_user_v1_user_proto_rawDescData
 }
 
-var file_modules_user_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
-var file_modules_user_v1_user_proto_goTypes = []any{
-	(*Money)(nil),                 // 0: cleave.user.v1.Money
-	(*User)(nil),                  // 1: cleave.user.v1.User
-	(*GetUsersRequest)(nil),       // 2: cleave.user.v1.GetUsersRequest
-	(*GetUsersResponse)(nil),      // 3: cleave.user.v1.GetUsersResponse
-	(*ReserveCreditRequest)(nil),  // 4: cleave.user.v1.ReserveCreditRequest
-	(*ReserveCreditResponse)(nil), // 5: cleave.user.v1.ReserveCreditResponse
-	(*CaptureCreditRequest)(nil),  // 6: cleave.user.v1.CaptureCreditRequest
-	(*CaptureCreditResponse)(nil), // 7: cleave.user.v1.CaptureCreditResponse
-	(*ReleaseCreditRequest)(nil),  // 8: cleave.user.v1.ReleaseCreditRequest
-	(*ReleaseCreditResponse)(nil), // 9: cleave.user.v1.ReleaseCreditResponse
-	(*UserRegistered)(nil),        // 10: cleave.user.v1.UserRegistered
-	(*UserProfileChanged)(nil),    // 11: cleave.user.v1.UserProfileChanged
-	(*UserDisabled)(nil),          // 12: cleave.user.v1.UserDisabled
-	(*AccessRevoked)(nil),         // 13: cleave.user.v1.AccessRevoked
-	(*UserEnabled)(nil),           // 14: cleave.user.v1.UserEnabled
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-}
+var (
+	file_modules_user_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+	file_modules_user_v1_user_proto_goTypes  = []any{
+		(*Money)(nil),                 // 0: cleave.user.v1.Money
+		(*User)(nil),                  // 1: cleave.user.v1.User
+		(*GetUsersRequest)(nil),       // 2: cleave.user.v1.GetUsersRequest
+		(*GetUsersResponse)(nil),      // 3: cleave.user.v1.GetUsersResponse
+		(*ReserveCreditRequest)(nil),  // 4: cleave.user.v1.ReserveCreditRequest
+		(*ReserveCreditResponse)(nil), // 5: cleave.user.v1.ReserveCreditResponse
+		(*CaptureCreditRequest)(nil),  // 6: cleave.user.v1.CaptureCreditRequest
+		(*CaptureCreditResponse)(nil), // 7: cleave.user.v1.CaptureCreditResponse
+		(*ReleaseCreditRequest)(nil),  // 8: cleave.user.v1.ReleaseCreditRequest
+		(*ReleaseCreditResponse)(nil), // 9: cleave.user.v1.ReleaseCreditResponse
+		(*UserRegistered)(nil),        // 10: cleave.user.v1.UserRegistered
+		(*UserProfileChanged)(nil),    // 11: cleave.user.v1.UserProfileChanged
+		(*UserDisabled)(nil),          // 12: cleave.user.v1.UserDisabled
+		(*AccessRevoked)(nil),         // 13: cleave.user.v1.AccessRevoked
+		(*UserEnabled)(nil),           // 14: cleave.user.v1.UserEnabled
+		(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	}
+)
+
 var file_modules_user_v1_user_proto_depIdxs = []int32{
 	15, // 0: cleave.user.v1.User.created_at:type_name -> google.protobuf.Timestamp
 	1,  // 1: cleave.user.v1.GetUsersResponse.users:type_name -> cleave.user.v1.User

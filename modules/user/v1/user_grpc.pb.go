@@ -10,6 +10,7 @@ package userv1
 
 import (
 	context "context"
+
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
@@ -152,12 +153,15 @@ type UnimplementedUserServiceServer struct{}
 func (UnimplementedUserServiceServer) GetUsers(context.Context, *GetUsersRequest) (*GetUsersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsers not implemented")
 }
+
 func (UnimplementedUserServiceServer) ReserveCredit(context.Context, *ReserveCreditRequest) (*ReserveCreditResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReserveCredit not implemented")
 }
+
 func (UnimplementedUserServiceServer) CaptureCredit(context.Context, *CaptureCreditRequest) (*CaptureCreditResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CaptureCredit not implemented")
 }
+
 func (UnimplementedUserServiceServer) ReleaseCredit(context.Context, *ReleaseCreditRequest) (*ReleaseCreditResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReleaseCredit not implemented")
 }

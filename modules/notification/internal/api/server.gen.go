@@ -242,7 +242,6 @@ type MiddlewareFunc func(c *gin.Context)
 
 // GetNotificationPreferences operation middleware
 func (siw *ServerInterfaceWrapper) GetNotificationPreferences(c *gin.Context) {
-
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -255,7 +254,6 @@ func (siw *ServerInterfaceWrapper) GetNotificationPreferences(c *gin.Context) {
 
 // SetNotificationPreferences operation middleware
 func (siw *ServerInterfaceWrapper) SetNotificationPreferences(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -298,7 +296,6 @@ func (siw *ServerInterfaceWrapper) SetNotificationPreferences(c *gin.Context) {
 
 // ListNotifications operation middleware
 func (siw *ServerInterfaceWrapper) ListNotifications(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -341,7 +338,6 @@ func (siw *ServerInterfaceWrapper) ListNotifications(c *gin.Context) {
 
 // MarkAllNotificationsRead operation middleware
 func (siw *ServerInterfaceWrapper) MarkAllNotificationsRead(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -381,7 +377,6 @@ func (siw *ServerInterfaceWrapper) MarkAllNotificationsRead(c *gin.Context) {
 
 // CountUnreadNotifications operation middleware
 func (siw *ServerInterfaceWrapper) CountUnreadNotifications(c *gin.Context) {
-
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -394,7 +389,6 @@ func (siw *ServerInterfaceWrapper) CountUnreadNotifications(c *gin.Context) {
 
 // MarkNotificationRead operation middleware
 func (siw *ServerInterfaceWrapper) MarkNotificationRead(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -476,8 +470,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/notifications/unread-count", wrapper.CountUnreadNotifications)
 }
 
-type GetNotificationPreferencesRequestObject struct {
-}
+type GetNotificationPreferencesRequestObject struct{}
 
 type GetNotificationPreferencesResponseObject interface {
 	VisitGetNotificationPreferencesResponse(w http.ResponseWriter) error
@@ -493,7 +486,6 @@ type GetNotificationPreferences200JSONResponse struct {
 }
 
 func (response GetNotificationPreferences200JSONResponse) VisitGetNotificationPreferencesResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -524,7 +516,6 @@ type SetNotificationPreferences200JSONResponse struct {
 }
 
 func (response SetNotificationPreferences200JSONResponse) VisitSetNotificationPreferencesResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -547,7 +538,6 @@ type ListNotificationsResponseObject interface {
 type ListNotifications200JSONResponse NotificationList
 
 func (response ListNotifications200JSONResponse) VisitListNotificationsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -569,7 +559,6 @@ type MarkAllNotificationsReadResponseObject interface {
 type MarkAllNotificationsRead200JSONResponse MarkedRead
 
 func (response MarkAllNotificationsRead200JSONResponse) VisitMarkAllNotificationsReadResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -580,8 +569,7 @@ func (response MarkAllNotificationsRead200JSONResponse) VisitMarkAllNotification
 	return err
 }
 
-type CountUnreadNotificationsRequestObject struct {
-}
+type CountUnreadNotificationsRequestObject struct{}
 
 type CountUnreadNotificationsResponseObject interface {
 	VisitCountUnreadNotificationsResponse(w http.ResponseWriter) error
@@ -590,7 +578,6 @@ type CountUnreadNotificationsResponseObject interface {
 type CountUnreadNotifications200JSONResponse UnreadCount
 
 func (response CountUnreadNotifications200JSONResponse) VisitCountUnreadNotificationsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -613,7 +600,6 @@ type MarkNotificationReadResponseObject interface {
 type MarkNotificationRead200JSONResponse Notification
 
 func (response MarkNotificationRead200JSONResponse) VisitMarkNotificationReadResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -646,8 +632,10 @@ type StrictServerInterface interface {
 	MarkNotificationRead(ctx context.Context, request MarkNotificationReadRequestObject) (MarkNotificationReadResponseObject, error)
 }
 
-type StrictHandlerFunc func(ctx *gin.Context, request any) (any, error)
-type StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
+type (
+	StrictHandlerFunc    func(ctx *gin.Context, request any) (any, error)
+	StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
+)
 
 type StrictGinServerOptions struct {
 	// RequestErrorHandlerFunc is called when a request cannot be parsed or

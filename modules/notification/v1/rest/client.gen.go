@@ -395,7 +395,6 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
-
 	// GetNotificationPreferences Read one's own preferences
 	//
 	// Answers with one preference for each kind and channel; what was never set is enabled.
@@ -706,7 +705,6 @@ func NewListNotificationsRequest(server string, params *ListNotificationsParams)
 		var rawQueryFragments []string
 
 		if params.Unread != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "unread", *params.Unread, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -714,11 +712,9 @@ func NewListNotificationsRequest(server string, params *ListNotificationsParams)
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
 				return nil, err
 			} else {
@@ -726,11 +722,9 @@ func NewListNotificationsRequest(server string, params *ListNotificationsParams)
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -738,7 +732,6 @@ func NewListNotificationsRequest(server string, params *ListNotificationsParams)
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -780,7 +773,6 @@ func NewMarkAllNotificationsReadRequest(server string, params *MarkAllNotificati
 	}
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -791,7 +783,6 @@ func NewMarkAllNotificationsReadRequest(server string, params *MarkAllNotificati
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -822,7 +813,6 @@ func NewStreamNotificationsRequest(server string, params *StreamNotificationsPar
 	}
 
 	if params != nil {
-
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -833,7 +823,6 @@ func NewStreamNotificationsRequest(server string, params *StreamNotificationsPar
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -898,7 +887,6 @@ func NewMarkNotificationReadRequest(server string, notificationID openapi_types.
 	}
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -909,7 +897,6 @@ func NewMarkNotificationReadRequest(server string, notificationID openapi_types.
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -958,7 +945,6 @@ func WithBaseURL(baseURL string) ClientOption {
 
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
-
 	// GetNotificationPreferencesWithResponse Read one's own preferences
 	//
 	// Answers with one preference for each kind and channel; what was never set is enabled.

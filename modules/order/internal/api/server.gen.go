@@ -491,7 +491,6 @@ type MiddlewareFunc func(c *gin.Context)
 
 // ListOrders operation middleware
 func (siw *ServerInterfaceWrapper) ListOrders(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -542,7 +541,6 @@ func (siw *ServerInterfaceWrapper) ListOrders(c *gin.Context) {
 
 // PlaceOrder operation middleware
 func (siw *ServerInterfaceWrapper) PlaceOrder(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -582,7 +580,6 @@ func (siw *ServerInterfaceWrapper) PlaceOrder(c *gin.Context) {
 
 // GetOrder operation middleware
 func (siw *ServerInterfaceWrapper) GetOrder(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -607,7 +604,6 @@ func (siw *ServerInterfaceWrapper) GetOrder(c *gin.Context) {
 
 // CancelOrder operation middleware
 func (siw *ServerInterfaceWrapper) CancelOrder(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -656,7 +652,6 @@ func (siw *ServerInterfaceWrapper) CancelOrder(c *gin.Context) {
 
 // DeliverOrder operation middleware
 func (siw *ServerInterfaceWrapper) DeliverOrder(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -705,7 +700,6 @@ func (siw *ServerInterfaceWrapper) DeliverOrder(c *gin.Context) {
 
 // ShipOrder operation middleware
 func (siw *ServerInterfaceWrapper) ShipOrder(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -754,7 +748,6 @@ func (siw *ServerInterfaceWrapper) ShipOrder(c *gin.Context) {
 
 // ListProducts operation middleware
 func (siw *ServerInterfaceWrapper) ListProducts(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -805,7 +798,6 @@ func (siw *ServerInterfaceWrapper) ListProducts(c *gin.Context) {
 
 // CreateProduct operation middleware
 func (siw *ServerInterfaceWrapper) CreateProduct(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -845,7 +837,6 @@ func (siw *ServerInterfaceWrapper) CreateProduct(c *gin.Context) {
 
 // GetProduct operation middleware
 func (siw *ServerInterfaceWrapper) GetProduct(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -870,7 +861,6 @@ func (siw *ServerInterfaceWrapper) GetProduct(c *gin.Context) {
 
 // UpdateProduct operation middleware
 func (siw *ServerInterfaceWrapper) UpdateProduct(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -922,7 +912,6 @@ func (siw *ServerInterfaceWrapper) UpdateProduct(c *gin.Context) {
 
 // AdjustStock operation middleware
 func (siw *ServerInterfaceWrapper) AdjustStock(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -1020,7 +1009,6 @@ type ListOrdersResponseObject interface {
 type ListOrders200JSONResponse OrderList
 
 func (response ListOrders200JSONResponse) VisitListOrdersResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1051,7 +1039,6 @@ type PlaceOrder201JSONResponse struct {
 }
 
 func (response PlaceOrder201JSONResponse) VisitPlaceOrderResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1082,7 +1069,6 @@ type GetOrder200JSONResponse struct {
 }
 
 func (response GetOrder200JSONResponse) VisitGetOrderResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1114,7 +1100,6 @@ type CancelOrder200JSONResponse struct {
 }
 
 func (response CancelOrder200JSONResponse) VisitCancelOrderResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1145,7 +1130,6 @@ type DeliverOrder200JSONResponse struct {
 }
 
 func (response DeliverOrder200JSONResponse) VisitDeliverOrderResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1177,7 +1161,6 @@ type ShipOrder200JSONResponse struct {
 }
 
 func (response ShipOrder200JSONResponse) VisitShipOrderResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1200,7 +1183,6 @@ type ListProductsResponseObject interface {
 type ListProducts200JSONResponse ProductList
 
 func (response ListProducts200JSONResponse) VisitListProductsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1231,7 +1213,6 @@ type CreateProduct201JSONResponse struct {
 }
 
 func (response CreateProduct201JSONResponse) VisitCreateProductResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1262,7 +1243,6 @@ type GetProduct200JSONResponse struct {
 }
 
 func (response GetProduct200JSONResponse) VisitGetProductResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1294,7 +1274,6 @@ type UpdateProduct200JSONResponse struct {
 }
 
 func (response UpdateProduct200JSONResponse) VisitUpdateProductResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1326,7 +1305,6 @@ type AdjustStock200JSONResponse struct {
 }
 
 func (response AdjustStock200JSONResponse) VisitAdjustStockResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1375,8 +1353,10 @@ type StrictServerInterface interface {
 	AdjustStock(ctx context.Context, request AdjustStockRequestObject) (AdjustStockResponseObject, error)
 }
 
-type StrictHandlerFunc func(ctx *gin.Context, request any) (any, error)
-type StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
+type (
+	StrictHandlerFunc    func(ctx *gin.Context, request any) (any, error)
+	StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
+)
 
 type StrictGinServerOptions struct {
 	// RequestErrorHandlerFunc is called when a request cannot be parsed or

@@ -621,7 +621,6 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
-
 	// ListOrders List orders
 	//
 	// Lists orders, the newest first. Who may not see every order gets their own.
@@ -1108,7 +1107,6 @@ func NewListOrdersRequest(server string, params *ListOrdersParams) (*http.Reques
 		var rawQueryFragments []string
 
 		if params.Status != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -1116,11 +1114,9 @@ func NewListOrdersRequest(server string, params *ListOrdersParams) (*http.Reques
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.UserID != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "user_id", *params.UserID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
 				return nil, err
 			} else {
@@ -1128,11 +1124,9 @@ func NewListOrdersRequest(server string, params *ListOrdersParams) (*http.Reques
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
 				return nil, err
 			} else {
@@ -1140,11 +1134,9 @@ func NewListOrdersRequest(server string, params *ListOrdersParams) (*http.Reques
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -1152,7 +1144,6 @@ func NewListOrdersRequest(server string, params *ListOrdersParams) (*http.Reques
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -1207,7 +1198,6 @@ func NewPlaceOrderRequestWithBody(server string, params *PlaceOrderParams, conte
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1218,7 +1208,6 @@ func NewPlaceOrderRequestWithBody(server string, params *PlaceOrderParams, conte
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1303,7 +1292,6 @@ func NewCancelOrderRequestWithBody(server string, orderID openapi_types.UUID, pa
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1314,7 +1302,6 @@ func NewCancelOrderRequestWithBody(server string, orderID openapi_types.UUID, pa
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1352,7 +1339,6 @@ func NewDeliverOrderRequest(server string, orderID openapi_types.UUID, params *D
 	}
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1363,7 +1349,6 @@ func NewDeliverOrderRequest(server string, orderID openapi_types.UUID, params *D
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1414,7 +1399,6 @@ func NewShipOrderRequestWithBody(server string, orderID openapi_types.UUID, para
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1425,7 +1409,6 @@ func NewShipOrderRequestWithBody(server string, orderID openapi_types.UUID, para
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1460,7 +1443,6 @@ func NewListProductsRequest(server string, params *ListProductsParams) (*http.Re
 		var rawQueryFragments []string
 
 		if params.Q != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "q", *params.Q, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -1468,11 +1450,9 @@ func NewListProductsRequest(server string, params *ListProductsParams) (*http.Re
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Active != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "active", *params.Active, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -1480,11 +1460,9 @@ func NewListProductsRequest(server string, params *ListProductsParams) (*http.Re
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
 				return nil, err
 			} else {
@@ -1492,11 +1470,9 @@ func NewListProductsRequest(server string, params *ListProductsParams) (*http.Re
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -1504,7 +1480,6 @@ func NewListProductsRequest(server string, params *ListProductsParams) (*http.Re
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -1559,7 +1534,6 @@ func NewCreateProductRequestWithBody(server string, params *CreateProductParams,
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1570,7 +1544,6 @@ func NewCreateProductRequestWithBody(server string, params *CreateProductParams,
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1715,7 +1688,6 @@ func NewAdjustStockRequestWithBody(server string, productID openapi_types.UUID, 
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1726,7 +1698,6 @@ func NewAdjustStockRequestWithBody(server string, productID openapi_types.UUID, 
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1775,7 +1746,6 @@ func WithBaseURL(baseURL string) ClientOption {
 
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
-
 	// ListOrdersWithResponse List orders
 	//
 	// Lists orders, the newest first. Who may not see every order gets their own.

@@ -492,7 +492,6 @@ type MiddlewareFunc func(c *gin.Context)
 
 // GetProfile operation middleware
 func (siw *ServerInterfaceWrapper) GetProfile(c *gin.Context) {
-
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -505,7 +504,6 @@ func (siw *ServerInterfaceWrapper) GetProfile(c *gin.Context) {
 
 // UpdateProfile operation middleware
 func (siw *ServerInterfaceWrapper) UpdateProfile(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -548,7 +546,6 @@ func (siw *ServerInterfaceWrapper) UpdateProfile(c *gin.Context) {
 
 // LogIn operation middleware
 func (siw *ServerInterfaceWrapper) LogIn(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -588,7 +585,6 @@ func (siw *ServerInterfaceWrapper) LogIn(c *gin.Context) {
 
 // LogOut operation middleware
 func (siw *ServerInterfaceWrapper) LogOut(c *gin.Context) {
-
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -601,7 +597,6 @@ func (siw *ServerInterfaceWrapper) LogOut(c *gin.Context) {
 
 // RefreshSession operation middleware
 func (siw *ServerInterfaceWrapper) RefreshSession(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -641,7 +636,6 @@ func (siw *ServerInterfaceWrapper) RefreshSession(c *gin.Context) {
 
 // ListUsers operation middleware
 func (siw *ServerInterfaceWrapper) ListUsers(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -692,7 +686,6 @@ func (siw *ServerInterfaceWrapper) ListUsers(c *gin.Context) {
 
 // RegisterUser operation middleware
 func (siw *ServerInterfaceWrapper) RegisterUser(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -732,7 +725,6 @@ func (siw *ServerInterfaceWrapper) RegisterUser(c *gin.Context) {
 
 // CreateFirstAdmin operation middleware
 func (siw *ServerInterfaceWrapper) CreateFirstAdmin(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -772,7 +764,6 @@ func (siw *ServerInterfaceWrapper) CreateFirstAdmin(c *gin.Context) {
 
 // GetUser operation middleware
 func (siw *ServerInterfaceWrapper) GetUser(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -797,7 +788,6 @@ func (siw *ServerInterfaceWrapper) GetUser(c *gin.Context) {
 
 // GetCredit operation middleware
 func (siw *ServerInterfaceWrapper) GetCredit(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -822,7 +812,6 @@ func (siw *ServerInterfaceWrapper) GetCredit(c *gin.Context) {
 
 // ListCreditEntries operation middleware
 func (siw *ServerInterfaceWrapper) ListCreditEntries(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -866,7 +855,6 @@ func (siw *ServerInterfaceWrapper) ListCreditEntries(c *gin.Context) {
 
 // TopUpCredit operation middleware
 func (siw *ServerInterfaceWrapper) TopUpCredit(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -915,7 +903,6 @@ func (siw *ServerInterfaceWrapper) TopUpCredit(c *gin.Context) {
 
 // DisableUser operation middleware
 func (siw *ServerInterfaceWrapper) DisableUser(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -964,7 +951,6 @@ func (siw *ServerInterfaceWrapper) DisableUser(c *gin.Context) {
 
 // EnableUser operation middleware
 func (siw *ServerInterfaceWrapper) EnableUser(c *gin.Context) {
-
 	var err error
 	_ = err
 
@@ -1054,8 +1040,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/users/first-admin", wrapper.CreateFirstAdmin)
 }
 
-type GetProfileRequestObject struct {
-}
+type GetProfileRequestObject struct{}
 
 type GetProfileResponseObject interface {
 	VisitGetProfileResponse(w http.ResponseWriter) error
@@ -1071,7 +1056,6 @@ type GetProfile200JSONResponse struct {
 }
 
 func (response GetProfile200JSONResponse) VisitGetProfileResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1102,7 +1086,6 @@ type UpdateProfile200JSONResponse struct {
 }
 
 func (response UpdateProfile200JSONResponse) VisitUpdateProfileResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1126,7 +1109,6 @@ type LogInResponseObject interface {
 type LogIn201JSONResponse TokenPair
 
 func (response LogIn201JSONResponse) VisitLogInResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1137,15 +1119,13 @@ func (response LogIn201JSONResponse) VisitLogInResponse(w http.ResponseWriter) e
 	return err
 }
 
-type LogOutRequestObject struct {
-}
+type LogOutRequestObject struct{}
 
 type LogOutResponseObject interface {
 	VisitLogOutResponse(w http.ResponseWriter) error
 }
 
-type LogOut204Response struct {
-}
+type LogOut204Response struct{}
 
 func (response LogOut204Response) VisitLogOutResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -1164,7 +1144,6 @@ type RefreshSessionResponseObject interface {
 type RefreshSession200JSONResponse TokenPair
 
 func (response RefreshSession200JSONResponse) VisitRefreshSessionResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1186,7 +1165,6 @@ type ListUsersResponseObject interface {
 type ListUsers200JSONResponse UserList
 
 func (response ListUsers200JSONResponse) VisitListUsersResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1217,7 +1195,6 @@ type RegisterUser201JSONResponse struct {
 }
 
 func (response RegisterUser201JSONResponse) VisitRegisterUserResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1250,7 +1227,6 @@ type CreateFirstAdmin201JSONResponse struct {
 }
 
 func (response CreateFirstAdmin201JSONResponse) VisitCreateFirstAdminResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1281,7 +1257,6 @@ type GetUser200JSONResponse struct {
 }
 
 func (response GetUser200JSONResponse) VisitGetUserResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1311,7 +1286,6 @@ type GetCredit200JSONResponse struct {
 }
 
 func (response GetCredit200JSONResponse) VisitGetCreditResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1335,7 +1309,6 @@ type ListCreditEntriesResponseObject interface {
 type ListCreditEntries200JSONResponse LedgerEntryList
 
 func (response ListCreditEntries200JSONResponse) VisitListCreditEntriesResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1359,7 +1332,6 @@ type TopUpCreditResponseObject interface {
 type TopUpCredit201JSONResponse LedgerEntry
 
 func (response TopUpCredit201JSONResponse) VisitTopUpCreditResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1389,7 +1361,6 @@ type DisableUser200JSONResponse struct {
 }
 
 func (response DisableUser200JSONResponse) VisitDisableUserResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1420,7 +1391,6 @@ type EnableUser200JSONResponse struct {
 }
 
 func (response EnableUser200JSONResponse) VisitEnableUserResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1478,8 +1448,10 @@ type StrictServerInterface interface {
 	EnableUser(ctx context.Context, request EnableUserRequestObject) (EnableUserResponseObject, error)
 }
 
-type StrictHandlerFunc func(ctx *gin.Context, request any) (any, error)
-type StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
+type (
+	StrictHandlerFunc    func(ctx *gin.Context, request any) (any, error)
+	StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
+)
 
 type StrictGinServerOptions struct {
 	// RequestErrorHandlerFunc is called when a request cannot be parsed or

@@ -615,7 +615,6 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
-
 	// GetProfile Read one's own profile
 	//
 	// Answers with the user who is logged in.
@@ -1263,7 +1262,6 @@ func NewLogInRequestWithBody(server string, params *LogInParams, contentType str
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1274,7 +1272,6 @@ func NewLogInRequestWithBody(server string, params *LogInParams, contentType str
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1345,7 +1342,6 @@ func NewRefreshSessionRequestWithBody(server string, params *RefreshSessionParam
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1356,7 +1352,6 @@ func NewRefreshSessionRequestWithBody(server string, params *RefreshSessionParam
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1391,7 +1386,6 @@ func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request,
 		var rawQueryFragments []string
 
 		if params.Q != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "q", *params.Q, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -1399,11 +1393,9 @@ func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request,
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Disabled != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "disabled", *params.Disabled, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -1411,11 +1403,9 @@ func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request,
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
 				return nil, err
 			} else {
@@ -1423,11 +1413,9 @@ func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request,
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -1435,7 +1423,6 @@ func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request,
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -1490,7 +1477,6 @@ func NewRegisterUserRequestWithBody(server string, params *RegisterUserParams, c
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1501,7 +1487,6 @@ func NewRegisterUserRequestWithBody(server string, params *RegisterUserParams, c
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1545,7 +1530,6 @@ func NewCreateFirstAdminRequestWithBody(server string, params *CreateFirstAdminP
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1556,7 +1540,6 @@ func NewCreateFirstAdminRequestWithBody(server string, params *CreateFirstAdminP
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1666,7 +1649,6 @@ func NewListCreditEntriesRequest(server string, userID openapi_types.UUID, param
 		var rawQueryFragments []string
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
 				return nil, err
 			} else {
@@ -1674,11 +1656,9 @@ func NewListCreditEntriesRequest(server string, userID openapi_types.UUID, param
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Cursor != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -1686,7 +1666,6 @@ func NewListCreditEntriesRequest(server string, userID openapi_types.UUID, param
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -1748,7 +1727,6 @@ func NewTopUpCreditRequestWithBody(server string, userID openapi_types.UUID, par
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1759,7 +1737,6 @@ func NewTopUpCreditRequestWithBody(server string, userID openapi_types.UUID, par
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1797,7 +1774,6 @@ func NewDisableUserRequest(server string, userID openapi_types.UUID, params *Dis
 	}
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1808,7 +1784,6 @@ func NewDisableUserRequest(server string, userID openapi_types.UUID, params *Dis
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1846,7 +1821,6 @@ func NewEnableUserRequest(server string, userID openapi_types.UUID, params *Enab
 	}
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -1857,7 +1831,6 @@ func NewEnableUserRequest(server string, userID openapi_types.UUID, params *Enab
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -1906,7 +1879,6 @@ func WithBaseURL(baseURL string) ClientOption {
 
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
-
 	// GetProfileWithResponse Read one's own profile
 	//
 	// Answers with the user who is logged in.
