@@ -37,7 +37,7 @@ func (c *caller) insist(t *testing.T, method, path string, body any) answer {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	moduletest.EachFaulty(t, []module.Spec{Module}, func(t *testing.T, cfg *config.Config, plan *faulttest.Plan) {
-		const buyers, orders, price, credit = 3, 12, 100, 1500
+		const buyers, orders, price, credit = 3, 8, 100, 1000
 		cfg.Modules["order"].(*settings).PlaceTimeout = time.Hour
 		cfg.Sagas.Lease = time.Second // a step that cannot be recorded waits for it
 		cfg.Events.BackoffMin, cfg.Events.BackoffMax, cfg.Events.MaxAttempts = time.Millisecond, 20*time.Millisecond, 1000

@@ -80,9 +80,14 @@ type fixture struct {
 // setup checks the ledger when the test has ended.
 func setup(t *testing.T, cfg *config.Config) *fixture {
 	t.Helper()
+	return setupWith(t, cfg, func(specs ...module.Spec) *module.Host { return moduletest.Start(t, cfg, specs...) })
+}
+
+func setupWith(t *testing.T, cfg *config.Config, start func(...module.Spec) *module.Host) *fixture {
+	t.Helper()
 	f := &fixture{cfg: cfg, neighbour: &neighbour{events: make(chan heard, 1000)}}
 	cfg.HTTP.RequestTimeout = time.Minute // hashing passwords takes its time on a busy machine
-	f.host = moduletest.Start(t, cfg, user.Module, f.spec())
+	f.host = start(user.Module, f.spec())
 	var err error
 	f.client, err = userrest.NewClientWithResponses(f.host.URL())
 	require.NoError(t, err)
