@@ -45,7 +45,10 @@ type heard struct {
 func (n *neighbour) spec() module.Spec {
 	return module.Spec{
 		Name: "neighbour", Uses: []string{"user"},
-		Subscribes: []event.Type{userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled},
+		Subscribes: []event.Type{
+			userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.EmailVerificationRequested,
+			userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted,
+		},
 		Wire: func(env *module.Env) (module.Parts, error) {
 			conn, err := env.Conn("user")
 			n.users = userv1.NewUserServiceClient(conn)
@@ -55,6 +58,10 @@ func (n *neighbour) spec() module.Spec {
 					event.On(userv1.ProfileChanged, "profile_changed", hear[*userv1.UserProfileChanged](n)),
 					event.On(userv1.Disabled, "disabled", hear[*userv1.UserDisabled](n)),
 					event.On(userv1.Enabled, "enabled", hear[*userv1.UserEnabled](n)),
+					event.On(userv1.EmailVerificationRequested, "verification", hear[*userv1.UserEmailVerificationRequested](n)),
+					event.On(userv1.PasswordResetRequested, "reset", hear[*userv1.UserPasswordResetRequested](n)),
+					event.On(userv1.PasswordChanged, "password", hear[*userv1.UserPasswordChanged](n)),
+					event.On(userv1.RegistrationAttempted, "attempt", hear[*userv1.UserRegistrationAttempted](n)),
 				},
 			}, err
 		},
