@@ -21,12 +21,13 @@ type subscription struct {
 	effects            string // a query of key and count
 }
 
-// effects finds events that were lost, and effects that were had twice. What
-// must have been published follows from what the publishers' tables say.
-func (s *shop) effects() error {
+// effects returns which events have had no effect, as long as there is none,
+// and finds effects that were had twice or of nothing. What must have been
+// published follows from what the publishers' tables say.
+func (s *shop) effects() (missing []string, err error) {
 	all, err := s.subscriptions()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, sub := range all {
 		err := s.tables(sub.module, func(d *sql.DB) error {
@@ -34,7 +35,7 @@ func (s *shop) effects() error {
 			if err != nil {
 				return err
 			}
-			s.compare(sub, "marks", marks)
+			missing = append(missing, s.compare(sub, "marks", marks)...)
 			if sub.effects == "" {
 				return nil
 			}
@@ -42,20 +43,24 @@ func (s *shop) effects() error {
 			if err != nil {
 				return err
 			}
-			s.compare(sub, "effects", effects)
+			missing = append(missing, s.compare(sub, "effects", effects)...)
 			return nil
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return s.order()
+	late, err := s.order()
+	return append(missing, late...), err
 }
 
-func (s *shop) compare(sub subscription, what string, got map[string]int) {
+func (s *shop) compare(sub subscription, what string, got map[string]int) (missing []string) {
 	for key, n := range sub.want {
-		if got[key] != n {
-			s.findings.add("%s %s happened %d times; %s has %d %s of it", sub.what, key, n, sub.subscriber, got[key], what)
+		text := fmt.Sprintf("%s %s happened %d times; %s has %d %s of it", sub.what, key, n, sub.subscriber, got[key], what)
+		if got[key] > n {
+			s.findings.add("%s", text)
+		} else if got[key] < n {
+			missing = append(missing, text)
 		}
 	}
 	for key, n := range got {
@@ -63,6 +68,7 @@ func (s *shop) compare(sub subscription, what string, got map[string]int) {
 			s.findings.add("%s %s did not happen; %s has %d %s of it", sub.what, key, sub.subscriber, n, what)
 		}
 	}
+	return missing
 }
 
 func (s *shop) subscriptions() ([]subscription, error) {
@@ -109,28 +115,29 @@ func counts(d *sql.DB, query string) (map[string]int, error) {
 	return n, nil
 }
 
-// order finds events that were handled in another order than that in which
-// their publisher had them. Profile changes are the events of which many have
-// one key, and each says which one it is.
-func (s *shop) order() error {
+// order returns which profile changes are still missing, and finds events that
+// were handled in another order than that in which their publisher had them.
+// Profile changes are the events of which many have one key, and each says
+// which one it is.
+func (s *shop) order() (missing []string, err error) {
 	payload := "encode(payload, 'hex')"
 	if s.db.DSN == "" {
 		payload = "hex(payload)"
 	}
 	handled, err := s.read("notification", "SELECT key, "+payload+", seq, done_at FROM inbox WHERE subscriber = 'notification.keep_contact' AND state = 'done' ORDER BY done_at, seq")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	last := map[string]int64{}
 	names := map[string][]string{}
 	for _, row := range handled {
 		b, err := hex.DecodeString(row[1])
 		if err != nil {
-			return err
+			return nil, err
 		}
 		var e userv1.UserProfileChanged
 		if err := proto.Unmarshal(b, &e); err != nil {
-			return err
+			return nil, err
 		}
 		if e.GetVersion() <= last[row[0]] {
 			s.findings.add("profile change %d of user %s was handled after %d (row %s, at %s)", e.GetVersion(), row[0], last[row[0]], row[2], row[3])
@@ -140,21 +147,29 @@ func (s *shop) order() error {
 	}
 	for _, c := range s.customers {
 		for _, name := range c.names {
-			if n := count(names[c.id.String()], name); n != 1 {
-				s.findings.add("the name %q of %s was acknowledged once and announced %d times", name, c.email, n)
+			text := fmt.Sprintf("the name %q of %s was acknowledged once; notification has had it %%d times", name, c.email)
+			switch n := count(names[c.id.String()], name); {
+			case n == 0:
+				missing = append(missing, fmt.Sprintf(text, n))
+			case n > 1:
+				s.findings.add(text, n)
 			}
 		}
 	}
 	known, err := s.read("notification", "SELECT user_id, contact_version, display_name FROM recipients")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, row := range known {
-		if v, changed := last[row[0]]; changed && row[1] != fmt.Sprint(v) {
-			s.findings.add("user %s has had profile change %d, and notification knows %s (%s)", row[0], v, row[1], row[2])
+		version, err := strconv.ParseInt(row[1], 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		if v := last[row[0]]; version < v {
+			s.findings.add("user %s has had profile change %d, and notification knows %d (%s)", row[0], v, version, row[2])
 		}
 	}
-	return nil
+	return missing, nil
 }
 
 func count(all []string, one string) (n int) {

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"cleave/platform/event/eventtest"
 	"cleave/test/harness"
 )
 
@@ -35,10 +36,12 @@ var options struct {
 	keep  string
 }
 
-// binary is the program, built once.
-var binary string
+// binary is the program, built once, and faulty the one that makes its own
+// faults.
+var binary, faulty string
 
 func TestMain(m *testing.M) {
+	eventtest.Main()
 	flag.Uint64Var(&options.seed, "seed", 0, "of everything that happens; 0 takes a new one")
 	flag.BoolVar(&options.full, "full", false, "run for minutes rather than seconds")
 	flag.IntVar(&options.kills, "kills", 0, "how often each scenario strikes; 0 is its own number, which -full raises")
@@ -57,7 +60,10 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if binary, err = harness.Build(dir); err != nil {
+	if binary, err = harness.Build(dir); err == nil {
+		faulty, err = harness.Build(dir, "faults")
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

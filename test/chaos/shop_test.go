@@ -177,24 +177,28 @@ func (s *shop) shut() (reopen func()) {
 	return s.gate.Unlock
 }
 
-// serve starts process i and waits until it serves.
-func (s *shop) serve(i int) (token string, err error) {
-	p, err := s.launch(i)
+// serve starts process i and waits until it serves; settings are for this life
+// of it.
+func (s *shop) serve(i int, settings ...string) (token string, err error) {
+	p, err := s.launch(i, settings...)
 	if err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_, token, err = p.Ready(ctx)
+	if _, token, err = p.Ready(ctx); err != nil {
+		return "", err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.starts = append(s.starts, time.Now())
-	return token, err
+	return token, nil
 }
 
 // launch starts process i and does not wait.
-func (s *shop) launch(i int) (*harness.Process, error) {
-	p, err := harness.Start(harness.Command(s.program, append([]string{"CLEAVE_HTTP_ADDR=" + s.addrs[i]}, s.settings...), "serve"))
+func (s *shop) launch(i int, settings ...string) (*harness.Process, error) {
+	settings = append(settings, "CLEAVE_HTTP_ADDR="+s.addrs[i])
+	p, err := harness.Start(harness.Command(s.program, append(settings, s.settings...), "serve"))
 	if err != nil {
 		return nil, err
 	}
