@@ -12,7 +12,7 @@ BUILD     = $(GO) build -trimpath -tags nomsgpack -ldflags "-s -w -X main.versio
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-changed test-race lint generate generated bench bench-short journey chaos verify
+.PHONY: help run build test test-changed test-race lint generate generated bench bench-short journey chaos security verify
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ generate: ## Generate code anew from the contracts, and the reference documents 
 generated: ## Check that generated code is current
 	@before=$$(git status --porcelain; git diff) && tools/generate.sh && after=$$(git status --porcelain; git diff) && \
 		if [ "$$before" != "$$after" ]; then echo "generated code was not current: commit what make generate changed"; git status --short; exit 1; fi
+
+security: ## Look for weaknesses: access, tokens, OpenID Connect, known vulnerabilities, fuzzing
+	tools/security.sh
 
 bench: ## Measure, and compare with the goals
 	$(GO) run ./test/bench

@@ -50,7 +50,7 @@ func (s *sealer) seal(kid string, plain []byte) []byte {
 	if s == nil {
 		return plain
 	}
-	return s.aead.Seal(nil, nil, plain, []byte(kid))
+	return s.aead.Seal(nil, nil, plain, []byte(kid)) // #nosec G407 -- the AEAD draws the nonce itself
 }
 
 func (s *sealer) open(kid string, sealed []byte) ([]byte, error) {
