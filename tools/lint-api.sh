@@ -6,10 +6,13 @@ cd "$(dirname "$0")/.."
 
 go tool -modfile=tools/go.mod buf lint
 
+# Those of the modules, and the platform's own.
+documents=$(echo modules/*/v1/openapi.yaml platform/ops/v1/openapi.yaml)
+
 # What follows this line in a document is common to all of them.
 shared='# From here to the end, the modules share this text'
 first=
-for document in modules/*/v1/openapi.yaml; do
+for document in $documents; do
 	grep -q "$shared" "$document" || { echo "$document: has no line '$shared'" >&2; exit 1; }
 	first=${first:-$document}
 	[ "$(sed -n "/$shared/,\$p" "$first")" = "$(sed -n "/$shared/,\$p" "$document")" ] || {
@@ -22,8 +25,8 @@ npm=0
 tools/npm.sh || npm=$?
 case $npm in
 0)
-	tools/node_modules/.bin/spectral lint --quiet --ruleset tools/spectral.yaml --fail-severity warn modules/*/v1/openapi.yaml
-	tools/node_modules/.bin/tsc --noEmit --strict modules/*/v1/rest/*.d.ts
+	tools/node_modules/.bin/spectral lint --quiet --ruleset tools/spectral.yaml --fail-severity warn $documents
+	tools/node_modules/.bin/tsc --noEmit --strict modules/*/v1/rest/*.d.ts platform/ops/v1/rest/*.d.ts
 	;;
 3) echo "npm is missing: the OpenAPI documents are not checked" >&2 ;;
 *) exit "$npm" ;;

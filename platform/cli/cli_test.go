@@ -225,7 +225,7 @@ func TestOpenAPI(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
 	var asJSON, asYAML map[string]any
-	require.NoError(t, json.Unmarshal([]byte(s.run(t, "openapi").out), &asJSON))
+	require.NoError(t, json.Unmarshal([]byte(s.run(t, "openapi", "--module", "note").out), &asJSON))
 	out := s.run(t, "openapi", "--module", "note", "--format", "yaml").out
 	require.Contains(t, out, "openapi: 3.0.3\n")
 	require.NoError(t, yaml.Unmarshal([]byte(out), &asYAML))

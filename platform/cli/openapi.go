@@ -7,6 +7,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"cleave/platform/fault"
+	"cleave/platform/ops"
+	opsv1 "cleave/platform/ops/v1"
 	"cleave/platform/rest"
 )
 
@@ -25,6 +27,9 @@ func (a *app) openapi() *cobra.Command {
 				return err
 			}
 			docs := map[string][]byte{}
+			if len(wanted) == 0 {
+				docs[ops.Name] = opsv1.OpenAPI
+			}
 			for _, s := range specs {
 				if s.OpenAPI != nil {
 					docs[s.Name] = s.OpenAPI

@@ -33,11 +33,7 @@ func (a *app) serve() *cobra.Command {
 				defer cancel()
 				err = errors.Join(err, endTracing(ctx))
 			}()
-			o := module.Options{Log: log, Out: a.Err, Version: a.version}
-			if a.Host != nil {
-				a.Host(&o)
-			}
-			host, err := module.NewHost(cfg, o, a.modules...)
+			host, err := module.NewHost(cfg, module.Options{Log: log, Out: a.Err, Version: a.version}, a.modules...)
 			if err != nil {
 				return err
 			}

@@ -17,15 +17,16 @@ import (
 // Config is everything a process can be told. Default returns the values that
 // hold when nothing is said.
 type Config struct {
-	HTTP   HTTP   `mapstructure:"http"`
-	Data   Data   `mapstructure:"data"`
-	Limits Limits `mapstructure:"limits"`
-	DB     DB     `mapstructure:"db"`
-	Log    Log    `mapstructure:"log"`
-	Trace  Trace  `mapstructure:"trace"`
-	Auth   Auth   `mapstructure:"auth"`
-	Events Events `mapstructure:"events"`
-	Sagas  Sagas  `mapstructure:"sagas"`
+	HTTP    HTTP    `mapstructure:"http"`
+	Data    Data    `mapstructure:"data"`
+	Limits  Limits  `mapstructure:"limits"`
+	DB      DB      `mapstructure:"db"`
+	Log     Log     `mapstructure:"log"`
+	Trace   Trace   `mapstructure:"trace"`
+	Metrics Metrics `mapstructure:"metrics"`
+	Auth    Auth    `mapstructure:"auth"`
+	Events  Events  `mapstructure:"events"`
+	Sagas   Sagas   `mapstructure:"sagas"`
 	// Modules holds the pointers that Options.Sections gave, filled.
 	Modules map[string]any `mapstructure:"-" validate:"-"`
 
@@ -115,6 +116,13 @@ type Log struct {
 // Trace is where spans go. OTEL_ environment variables set the details.
 type Trace struct {
 	Exporter string `mapstructure:"exporter" validate:"oneof=none otlp stdout"`
+}
+
+// Metrics is where Prometheus reads how the process does.
+type Metrics struct {
+	// Addr is a listener of its own for /metrics; it has no other protection than where it listens. Empty serves
+	// /metrics beside the API to this machine alone.
+	Addr string `mapstructure:"addr" validate:"omitempty,listen_addr" allowed:"host:port with a port from 0 to 65535, such as 127.0.0.1:9464 or :9464, or empty"`
 }
 
 // Auth is about the tokens this process issues and accepts.

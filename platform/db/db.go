@@ -91,6 +91,9 @@ func (d *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
+// PoolStats are the figures of the module's connections: on SQLite of those that read, since one more writes.
+func (d *DB) PoolStats() sql.DBStats { return d.reader.Stats() }
+
 // Dialect is "sqlite" or "postgres".
 func (d *DB) Dialect() string { return d.dialect }
 

@@ -15,12 +15,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/grpc"
 
 	"cleave/platform/auth"
 	"cleave/platform/config"
 	"cleave/platform/db"
 	"cleave/platform/event"
+	"cleave/platform/metrics"
+	"cleave/platform/ops"
 	"cleave/platform/rest"
 	"cleave/platform/revocation"
 	"cleave/platform/rpc"
@@ -42,6 +43,8 @@ type Host struct {
 	api      *rest.API
 	listener net.Listener
 	server   *http.Server
+	metrics  *metrics.Metrics
+	scrapes  *http.Server // of metrics.addr; nil without
 	tasks    []*task
 	failed   chan error
 
@@ -59,16 +62,6 @@ type Options struct {
 	// Exact makes a response that the OpenAPI document does not describe a 500,
 	// for tests.
 	Exact bool
-	// Faults is for tests that make things fail.
-	Faults Faults
-}
-
-// Faults stand between the modules and what they stand on. A nil one does
-// nothing.
-type Faults struct {
-	Commit func(ctx context.Context, module string, commit func() error) error // see db.Config
-	Conn   func(from, to string, c grpc.ClientConnInterface) grpc.ClientConnInterface
-	Pipe   func(event.Pipe) event.Pipe
 }
 
 // Line is a line of the start-up block.
@@ -106,15 +99,18 @@ func NewHost(cfg *config.Config, o Options, specs ...Spec) (*Host, error) {
 	if o.Out == nil {
 		o.Out = io.Discard
 	}
-	policies := map[string]string{}
+	policies := map[string]string{ops.Name: ops.Policy}
 	for _, s := range sorted {
+		if s.Name == ops.Name {
+			return nil, &StartError{fmt.Errorf("no module may be named %s: that is the platform's", ops.Name)}
+		}
 		policies[s.Name] = s.Policy
 	}
 	policy, err := auth.NewPolicy(policies)
 	if err != nil {
 		return nil, &StartError{err}
 	}
-	return &Host{cfg: cfg, specs: sorted, o: o, policy: policy, revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
+	return &Host{cfg: cfg, specs: sorted, o: o, policy: policy, metrics: metrics.New(o.Version), revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
 }
 
 // serveGC is the garbage collector's percentage while serving
@@ -161,6 +157,9 @@ func (h *Host) Start(ctx context.Context) (err error) {
 		c := files.Server()
 		c.NextProtos = []string{"h2", "http/1.1"}
 		h.listener = tls.NewListener(h.listener, c)
+	}
+	if err := h.listenForScrapes(ctx); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(h.cfg.Data.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the data folder data.dir: %w", err)

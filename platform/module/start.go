@@ -20,6 +20,9 @@ import (
 	"cleave/platform/db"
 	"cleave/platform/event"
 	"cleave/platform/event/broker"
+	"cleave/platform/ops"
+	"cleave/platform/ops/repair"
+	opsv1 "cleave/platform/ops/v1"
 	"cleave/platform/rest"
 	"cleave/platform/revocation"
 	"cleave/platform/rpc"
@@ -30,7 +33,6 @@ import (
 // modules at once.
 func (h *Host) openDatabases(ctx context.Context) error {
 	c := h.cfg.Database()
-	c.Commit = h.o.Faults.Commit
 	names := make([]string, len(h.specs))
 	h.running = make([]*running, len(h.specs))
 	for i, s := range h.specs {
@@ -67,9 +69,6 @@ func (h *Host) wire(ctx context.Context) error {
 	h.pipe, err = broker.Open(broker.Config{URL: e.Pipe, Retention: e.PipeRetention, Log: h.o.Log})
 	if err != nil {
 		return fmt.Errorf("open events.pipe: %w", err)
-	}
-	if h.o.Faults.Pipe != nil {
-		h.pipe = h.o.Faults.Pipe(h.pipe)
 	}
 	h.bus = event.NewBus(event.Options{
 		Batch: e.Batch, Poll: e.Poll, MaxAttempts: e.MaxAttempts, BackoffMin: e.BackoffMin, BackoffMax: e.BackoffMax,
@@ -131,7 +130,7 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 		Name: r.spec.Name, DB: r.db, Log: h.o.Log.With("module", r.spec.Name), Now: h.o.Now, NewID: NewID,
 		Audit:   audit.New(r.db, h.cfg.Auth.Issuer, h.o.Now),
 		Events:  h.bus.Publisher(r.spec.Name, r.db, r.spec.Publishes),
-		Sagas:   saga.NewRunner(r.db, saga.Options{Poll: s.Poll, Lease: s.Lease, Workers: s.Workers, Log: h.o.Log, Now: h.o.Now, Owner: owner}),
+		Sagas:   saga.NewRunner(r.db, saga.Options{Poll: s.Poll, Lease: s.Lease, Workers: s.Workers, Log: h.o.Log, Now: h.o.Now, Owner: owner, Observer: h.metrics}),
 		Cursors: rest.NewCursors(key),
 		Config:  h.cfg.Modules[r.spec.Name],
 		Auth: AuthConfig{
@@ -141,16 +140,15 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 		DataDir: h.cfg.Data.Dir, BaseURL: h.cfg.BaseURL(h.listener.Addr().String()), Startup: h.addLine,
 		edges: map[string]*rpc.Edge{},
 	}
+	env.Auth.Audience = append(env.Auth.Audience, ops.Name)
 	for _, s := range h.specs {
 		env.Auth.Audience = append(env.Auth.Audience, s.Name)
 	}
 	for _, to := range r.spec.Uses {
 		var target grpc.ClientConnInterface = channels[to]
-		if h.o.Faults.Conn != nil {
-			target = h.o.Faults.Conn(r.spec.Name, to, target)
-		}
 		edge := rpc.NewEdge(r.spec.Name, to, rpc.Local{}, target)
 		env.edges[to] = edge
+		edge.Observe(h.metrics)
 		r.edges = append(r.edges, edge)
 	}
 	return env, nil
@@ -161,6 +159,11 @@ func (h *Host) mount() error {
 	if h.keys == nil {
 		return errors.New("no module issues tokens: one must set Parts.Keys")
 	}
+	databases := make([]*db.DB, len(h.running))
+	for i, r := range h.running {
+		databases[i] = r.db
+	}
+	h.metrics.Watch(h.o.Now, databases...)
 	h.api = rest.New(rest.Options{
 		Verifier: func(audience string) *auth.Verifier {
 			return auth.NewVerifier(h.keys, h.cfg.Auth.Issuer, audience, h.revoked, h.o.Now)
@@ -169,6 +172,7 @@ func (h *Host) mount() error {
 		HTTPS:  strings.HasPrefix(h.cfg.BaseURL(""), "https://") || h.cfg.HTTP.TLSCert != "",
 		Policy: h.policy, Log: h.o.Log, MaxBody: h.cfg.HTTP.MaxBody, RequestTimeout: h.cfg.HTTP.RequestTimeout,
 		Now: h.o.Now, Version: h.o.Version, Ready: h.ready, Exact: h.o.Exact, Traced: h.cfg.Trace.Exporter != "none",
+		Observer: h.metrics, Metrics: h.publicMetrics(),
 	})
 	for _, r := range h.running {
 		if err := h.api.Standard(r.spec.Name, r.spec.Paths, r.parts.HTTP); err != nil {
@@ -181,7 +185,17 @@ func (h *Host) mount() error {
 			return err
 		}
 	}
-	return nil
+	return h.mountOps()
+}
+
+// mountOps adds the operators' API of all modules that run here.
+func (h *Host) mountOps() error {
+	modules, databases := map[string]ops.Module{}, map[string]*db.DB{}
+	for _, r := range h.running {
+		databases[r.spec.Name] = r.db
+		modules[r.spec.Name] = ops.Module{Module: repair.Module{DB: r.db, Audit: r.env.Audit}, Cursors: r.env.Cursors}
+	}
+	return h.api.Platform(ops.Name, opsv1.OpenAPI, databases, ops.Routes(modules))
 }
 
 func (h *Host) limits() map[string]rest.Limit {

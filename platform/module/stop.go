@@ -27,6 +27,10 @@ func (h *Host) Stop(ctx context.Context) error {
 		cancel()
 		h.server = nil
 	}
+	if h.scrapes != nil {
+		errs = append(errs, h.scrapes.Close())
+		h.scrapes = nil
+	}
 	if h.listener != nil {
 		if err := h.listener.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)

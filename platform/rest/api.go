@@ -56,6 +56,10 @@ type Options struct {
 	HTTPS bool
 	// Traced says that spans are exported, so that each request needs one.
 	Traced bool
+	// Metrics is served at /metrics to this machine alone; nil serves nothing.
+	Metrics http.Handler
+	// Observer learns how each request was answered; nil is none.
+	Observer Observer
 	// Exact makes every response that its document does not describe an error that is logged and
 	// answered with 500. It is for tests: such a response is a defect of the module or of the platform.
 	Exact bool
@@ -69,9 +73,11 @@ type API struct {
 	inFlight  inFlight
 	documents map[string]*openapi3.T // by module
 	shared    []*limitStore          // counts that replicas share
-	draining  atomic.Bool
-	streams   context.Context // of event streams; ends when draining begins
-	endAll    context.CancelFunc
+	// The ids of the operations, which are complete before serving begins.
+	operations map[routeKey]string
+	draining   atomic.Bool
+	streams    context.Context // of event streams; ends when draining begins
+	endAll     context.CancelFunc
 }
 
 // New returns an API without modules.
@@ -86,7 +92,7 @@ func New(o Options) *API {
 		o.Now = time.Now
 	}
 	gin.SetMode(gin.ReleaseMode) // debug mode prints to stdout, which belongs to the commands' data
-	a := &API{o: o, engine: gin.New(), documents: map[string]*openapi3.T{}}
+	a := &API{o: o, engine: gin.New(), documents: map[string]*openapi3.T{}, operations: map[routeKey]string{}}
 	a.streams, a.endAll = context.WithCancel(context.Background())
 	e := a.engine
 	e.ContextWithFallback = true // else a handler's cancellation never reaches the database
@@ -103,6 +109,7 @@ func New(o Options) *API {
 	e.NoMethod(noMethod)
 	a.routeHealth()
 	a.routeDocs()
+	a.routeMetrics()
 	a.handler = continueTrace(e)
 	if len(o.CORSOrigins) > 0 {
 		a.handler = crossOrigin(o.CORSOrigins).Handler(a.handler)

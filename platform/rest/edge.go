@@ -42,7 +42,7 @@ func (a *API) edge(c *gin.Context) {
 		id = uuid.NewString()
 	}
 	endSpan := a.span(c)
-	c.Request = c.Request.WithContext(telemetry.WithRequest(c.Request.Context(), id, c.Request.RemoteAddr))
+	c.Request = c.Request.WithContext(telemetry.WithRequest(c.Request.Context(), id, a.peer(c)))
 	if c.Request.Body != nil && c.Request.Body != http.NoBody {
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, a.o.MaxBody)
 	}
@@ -63,6 +63,14 @@ func (a *API) edge(c *gin.Context) {
 	c.Next()
 }
 
+// peer is the address that the request comes from, as far as trusted proxies tell.
+func (a *API) peer(c *gin.Context) string {
+	if len(a.o.TrustedProxies) == 0 {
+		return c.Request.RemoteAddr
+	}
+	return c.ClientIP()
+}
+
 // caught turns a panic below into a 500, except the one that net/http defines to end a response.
 func (a *API) caught(c *gin.Context) {
 	v := recover()
@@ -81,6 +89,8 @@ func (a *API) caught(c *gin.Context) {
 
 // access writes the request's line in the log: the only one, so it holds the cause of a 5xx.
 func (a *API) access(c *gin.Context, began time.Time) {
+	took := time.Since(began)
+	a.observe(c, took)
 	ctx := c.Request.Context()
 	status, route := c.Writer.Status(), c.FullPath()
 	level := slog.LevelInfo
@@ -89,7 +99,7 @@ func (a *API) access(c *gin.Context, began time.Time) {
 		level = slog.LevelError
 	case status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn
-	case route == livePath || route == readyPath:
+	case route == livePath || route == readyPath || route == metricsPath:
 		level = slog.LevelDebug
 	}
 	if !a.o.Log.Enabled(ctx, level) {
@@ -102,7 +112,7 @@ func (a *API) access(c *gin.Context, began time.Time) {
 	}
 	attrs = append(attrs,
 		slog.Int("status", status),
-		slog.Duration("duration", time.Since(began)),
+		slog.Duration("duration", took),
 		slog.Int("bytes", max(c.Writer.Size(), 0)),
 	)
 	if p, ok := auth.From(ctx); ok {

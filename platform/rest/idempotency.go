@@ -38,9 +38,13 @@ var (
 // lost together. The first request with a key costs no look-up: a later one does its work again, in
 // vain, because the key's row refuses the commit, and then gets the stored answer.
 func (m *mounted) execute(c *gin.Context, op *operation, body []byte) error {
+	d, err := m.database(c)
+	if err != nil {
+		return err
+	}
 	keys := c.Request.Header[headerKey]
 	if len(keys) == 0 {
-		return m.commit(c, op, nil)
+		return m.commit(c, d, op, nil)
 	}
 	key, err := idempotencyKey(keys)
 	if err != nil {
@@ -58,7 +62,7 @@ func (m *mounted) execute(c *gin.Context, op *operation, body []byte) error {
 		return errKeyInFlight
 	}
 	defer m.api.inFlight.end(a.id)
-	return m.commit(c, op, a)
+	return m.commit(c, d, op, a)
 }
 
 // idempotencyKey returns the one well-formed key (draft-ietf-httpapi-idempotency-key-header, here
@@ -77,9 +81,9 @@ func idempotencyKey(values []string) (string, error) {
 
 // commit runs the handler and sends its answer once it is committed; a may be nil. When the handler
 // or the commit fails and a is not nil, the answer stored under its key goes out instead, if any.
-func (m *mounted) commit(c *gin.Context, op *operation, a *attempt) error {
+func (m *mounted) commit(c *gin.Context, d *db.DB, op *operation, a *attempt) error {
 	ctx, b := c.Request.Context(), newBuffer(c.Writer)
-	err := m.db.Lazy(ctx, func(ctx context.Context) error {
+	err := d.Lazy(ctx, func(ctx context.Context) error {
 		switch err := op.call(c, c.Request.WithContext(ctx), b); {
 		case err != nil:
 			return err
@@ -88,10 +92,10 @@ func (m *mounted) commit(c *gin.Context, op *operation, a *attempt) error {
 		case a == nil || b.status >= http.StatusMultipleChoices:
 			return nil
 		}
-		return m.store(ctx, a, b)
+		return m.store(ctx, d, a, b)
 	})
 	if err != nil && a != nil {
-		stored, lookErr := m.lookup(ctx, a)
+		stored, lookErr := lookup(ctx, d, a)
 		switch {
 		case stored != nil:
 			stored.send(c.Writer)
@@ -115,22 +119,22 @@ type keyRow struct {
 	Answer      []byte
 }
 
-func (m *mounted) store(ctx context.Context, a *attempt, b *buffer) error {
+func (m *mounted) store(ctx context.Context, d *db.DB, a *attempt, b *buffer) error {
 	answer, err := a.seal(b)
 	if err != nil {
 		return err
 	}
-	return m.db.Tx(ctx, func(ctx context.Context) error {
-		return m.db.Queue(ctx).Exec("INSERT INTO idempotency_keys (scope, key_hash, fingerprint, status, answer, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+	return d.Tx(ctx, func(ctx context.Context) error {
+		return d.Queue(ctx).Exec("INSERT INTO idempotency_keys (scope, key_hash, fingerprint, status, answer, created_at) VALUES (?, ?, ?, ?, ?, ?)",
 			a.scope, a.keyHash, a.fingerprint, b.status, answer, db.Micros(m.api.o.Now())).Error
 	})
 }
 
 // lookup returns the answer stored under the attempt's key, nil when there is none. It is a fault
 // when the key was used for another request, or when that cannot be known.
-func (m *mounted) lookup(ctx context.Context, a *attempt) (*answer, error) {
+func lookup(ctx context.Context, d *db.DB, a *attempt) (*answer, error) {
 	var row keyRow
-	err := m.db.Conn(ctx).Raw("SELECT fingerprint, status, answer FROM idempotency_keys WHERE scope = ? AND key_hash = ?", a.scope, a.keyHash).Take(&row).Error
+	err := d.Conn(ctx).Raw("SELECT fingerprint, status, answer FROM idempotency_keys WHERE scope = ? AND key_hash = ?", a.scope, a.keyHash).Take(&row).Error
 	switch {
 	case errors.Is(err, gorm.ErrRecordNotFound):
 		return nil, nil

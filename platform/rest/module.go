@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -11,6 +12,7 @@ import (
 
 	"cleave/platform/auth"
 	"cleave/platform/db"
+	"cleave/platform/fault"
 )
 
 // handlersPerRoute are edge, serve and the module's handler.
@@ -18,10 +20,11 @@ const handlersPerRoute = 3
 
 // mounted is a module's part of the API.
 type mounted struct {
-	api      *API
-	db       *db.DB
-	verifier *auth.Verifier
-	limits   *limits // nil: none
+	api       *API
+	db        *db.DB // nil: the path parameter module names one of databases
+	databases map[string]*db.DB
+	verifier  *auth.Verifier
+	limits    *limits // nil: none
 	// By method, then by gin's route pattern: what FullPath gives at request time.
 	operations map[string]map[string]*operation
 }
@@ -31,14 +34,46 @@ type mounted struct {
 // whom it is for; else the error lists all that is amiss. The POSTs run in d's unit of work and keep
 // their answers in its table idempotency_keys. Call it before serving.
 func (a *API) Module(name string, openapi []byte, d *db.DB, register func(gin.IRouter)) error {
+	return a.mount(name, openapi, &mounted{api: a, db: d}, d, register)
+}
+
+// Platform adds operations that are about one of several modules, as Module does. The path parameter
+// module says which; the POSTs run in that one's unit of work. For a module that is not among the
+// databases they are NotFound, code module_unknown.
+func (a *API) Platform(name string, openapi []byte, databases map[string]*db.DB, register func(gin.IRouter)) error {
+	var counts *db.DB // that replicas share
+	for _, module := range slices.Sorted(maps.Keys(databases)) {
+		counts = databases[module]
+		break
+	}
+	return a.mount(name, openapi, &mounted{api: a, databases: databases}, counts, register)
+}
+
+// ModuleUnknown is the fault of an operation about a module that this process does not run.
+func ModuleUnknown(module string) error {
+	return fault.New(fault.NotFound, "module_unknown", "there is no module %q here", module)
+}
+
+func (m *mounted) database(c *gin.Context) (*db.DB, error) {
+	if m.db != nil {
+		return m.db, nil
+	}
+	name := c.Param("module")
+	if d := m.databases[name]; d != nil {
+		return d, nil
+	}
+	return nil, ModuleUnknown(name)
+}
+
+func (a *API) mount(name string, openapi []byte, m *mounted, counts *db.DB, register func(gin.IRouter)) error {
 	doc, err := loadDocument(openapi)
 	if err != nil {
 		return fmt.Errorf("module %s: %w", name, err)
 	}
 	operations, errs := compile(doc, a.o.Policy)
-	m := &mounted{api: a, db: d, verifier: a.o.Verifier(name), operations: map[string]map[string]*operation{}}
+	m.verifier, m.operations = a.o.Verifier(name), map[string]map[string]*operation{}
 	if len(a.o.Limits) > 0 {
-		store := newLimitStore(d)
+		store := newLimitStore(counts)
 		m.limits = newLimits(a.o.Limits, store)
 		if store.db != nil {
 			a.shared = append(a.shared, store)
@@ -65,6 +100,7 @@ func (a *API) Module(name string, openapi []byte, d *db.DB, register func(gin.IR
 			continue
 		}
 		routed[op] = true
+		a.operations[routeKey{r.Method, r.Path}] = op.id
 	}
 	for _, op := range operations {
 		if !routed[op] {

@@ -43,7 +43,16 @@ type Edge struct {
 	calls    atomic.Int64
 	faults   atomic.Int64
 	nanos    atomic.Int64
+	observer Observer
 }
+
+// Observer learns how each call ended; err is nil when it succeeded.
+type Observer interface {
+	Called(caller, callee, method string, took time.Duration, err error)
+}
+
+// Observe reports the edge's calls to o. It must come before the first call.
+func (e *Edge) Observe(o Observer) { e.observer = o }
 
 // NewEdge returns the edge on which module from calls module to.
 func NewEdge(from, to string, identity Identity, target grpc.ClientConnInterface) *Edge {
@@ -85,14 +94,18 @@ func (e *Edge) Invoke(ctx context.Context, method string, args, reply any, opts 
 	}
 	ctx, span := telemetry.StartClient(ctx, method)
 	ctx, err := e.outgoing(ctx)
+	start := time.Now()
 	if err == nil {
-		start := time.Now()
 		err = fromStatus(method, (*e.target.Load()).Invoke(ctx, method, args, reply, opts...))
-		e.nanos.Add(int64(time.Since(start)))
 	}
+	took := time.Since(start)
+	e.nanos.Add(int64(took))
 	e.calls.Add(1)
 	if err != nil {
 		e.faults.Add(1)
+	}
+	if e.observer != nil {
+		e.observer.Called(e.from, e.to, method, took, err)
 	}
 	telemetry.End(span, err)
 	return err

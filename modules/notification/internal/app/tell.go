@@ -19,13 +19,11 @@ func (a *App) Tell(ctx context.Context, n domain.News) error {
 			nudge(a.wake)
 			a.feeds.wake(n.UserID)
 		})
-		// First, because from there on nobody erases the user.
-		err := a.Store.InsertNotification(ctx, domain.Notification{
-			ID: a.NewID(), UserID: n.UserID, Kind: n.Kind, Title: title, Body: body, OrderID: n.OrderID, CreatedAt: now,
-		})
-		if err != nil {
+		if err := a.Store.InsertMail(ctx, a.NewID(), n.Clean(), now); err != nil {
 			return err
 		}
-		return a.Store.InsertMail(ctx, a.NewID(), n.Clean(), now)
+		return a.Store.InsertNotification(ctx, domain.Notification{
+			ID: a.NewID(), UserID: n.UserID, Kind: n.Kind, Title: title, Body: body, OrderID: n.OrderID, CreatedAt: now,
+		})
 	})
 }

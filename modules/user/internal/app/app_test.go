@@ -38,10 +38,7 @@ type fixture struct {
 	users atomic.Int64
 }
 
-var published = []event.Type{
-	userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked,
-	userv1.EmailVerificationRequested, userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted,
-}
+var published = []event.Type{userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked}
 
 const sessionTTL = time.Hour
 

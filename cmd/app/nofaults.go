@@ -1,9 +1,0 @@
-//go:build !faults
-
-package main
-
-import "cleave/platform/cli"
-
-// faults does nothing: only a program that is built with the tag faults can be
-// made to fail.
-func faults(stdio cli.IO) cli.IO { return stdio }

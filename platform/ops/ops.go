@@ -1,0 +1,25 @@
+// Package ops is the platform's own REST API, by which operators see and repair
+// what is stuck in a module: events, sagas, and the audit log of who did what.
+package ops
+
+import (
+	_ "embed"
+
+	"github.com/gin-gonic/gin"
+
+	"cleave/platform/ops/internal/api"
+)
+
+// Name is the prefix of the permissions and the audience of the API. No module may have it.
+const Name = "ops"
+
+// Policy grants the permissions ops:read, ops:write and ops:audit.
+//
+//go:embed policy.csv
+var Policy string
+
+// Module is one of the modules that the API is about.
+type Module = api.Module
+
+// Routes returns what registers the operations about the given modules, by name.
+func Routes(modules map[string]Module) func(gin.IRouter) { return api.Routes(modules) }
