@@ -1,217 +1,193 @@
 package auth
 
 import (
-	_ "embed"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"github.com/casbin/casbin/v2"
-	"github.com/casbin/casbin/v2/model"
-	lru "github.com/hashicorp/golang-lru/v2"
 )
-
-//go:embed model.conf
-var modelText string
 
 const (
 	scopeOwn = "own"
 	scopeAny = "any"
-
-	decisions = 4096 // remembered per generation of the policy
 )
 
-// Policy decides what roles may do. It is safe for concurrent use.
-type Policy struct {
-	current atomic.Pointer[ruleset]
+// RoleService is the role of machine clients. It gives nothing but what the principal's Scopes name.
+const RoleService = "service"
+
+// The origins of a Rule.
+const (
+	FromFile = "file"    // a line of the module's policy file
+	FromRow  = "runtime" // a row of the module's table policies
+)
+
+// Rule grants a role a permission, or denies it.
+type Rule struct {
+	Module     string // whose permission it is
+	Origin     string // FromFile or FromRow
+	Line       int    // in the file; 0 for a row
+	ID         string // of the row; "" for a line
+	Role       string
+	Permission string
+	Scope      string // own or any
+	Deny       bool
 }
 
-// ruleset is one generation of the policy with the decisions made from it. They live and die
-// together, so no decision outlasts the rules it was made from.
-type ruleset struct {
-	mu          sync.Mutex // an Enforcer writes to itself while it decides
-	enforcer    *casbin.Enforcer
-	roles       map[string]struct{}
-	permissions map[string]struct{}
-	decided     *lru.Cache[question, Decision]
-}
-
-type question struct{ roles, permission string }
-
-// NewPolicy compiles the policy lines of each module, by module name.
-//
-// A line is "p, ROLE, MODULE:VERB, own|any" or "g, ROLE, INHERITED_ROLE"; # starts a comment. A
-// module grants only its own permissions. The error names every line that is not like that.
-func NewPolicy(modules map[string]string) (*Policy, error) {
-	p := &Policy{}
-	if err := p.Replace(modules); err != nil {
-		return nil, err
+// String says what the rule does and where it stands.
+func (r Rule) String() string {
+	verb := "grants"
+	if r.Deny {
+		verb = "denies"
 	}
-	return p, nil
+	where := fmt.Sprintf("line %d of module %s's policy file", r.Line, r.Module)
+	if r.Origin == FromRow {
+		where = fmt.Sprintf("row %s of module %s", r.ID, r.Module)
+	}
+	return fmt.Sprintf("%s %s %s %s: %s", verb, r.Role, r.Permission, r.Scope, where)
 }
 
-// Replace compiles the policy anew and puts it in force together with an empty cache: a Decide that
-// begins after Replace has returned follows the new rules only. On error the old rules stay.
-func (p *Policy) Replace(modules map[string]string) error {
-	r := &ruleset{roles: map[string]struct{}{}, permissions: map[string]struct{}{}}
-	var grants, inherits [][]string
+// Policy decides what roles may do. It is safe for concurrent use.
+//
+// Casbin answers every question that the rules leave room for when they come into force, and the answers are kept in a table: a
+// decision is a look-up, the table needs no bound, and no answer outlives the rules it was given under.
+type Policy struct {
+	files map[string]*PolicyFile // by module
+	mu    sync.Mutex             // of rows, and of writing current
+	rows  map[string][]Rule      // by module
+	// current is replaced as a whole.
+	current atomic.Pointer[table]
+}
+
+// NewPolicy compiles the policy file of each module, by module name; ParsePolicy tells what they hold. The error names every line
+// that is amiss.
+func NewPolicy(modules map[string]string) (*Policy, error) {
+	p := &Policy{files: map[string]*PolicyFile{}, rows: map[string][]Rule{}}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(modules)) {
-		lines, err := parsePolicy(name, modules[name])
-		if err != nil {
-			errs = append(errs, err)
-		}
-		for _, l := range lines {
-			kind, rule := l[0], l[1:]
-			r.roles[rule[0]] = struct{}{}
-			if kind == "g" {
-				r.roles[rule[1]] = struct{}{}
-				inherits = append(inherits, rule)
-				continue
-			}
-			r.permissions[rule[1]] = struct{}{}
-			grants = append(grants, rule)
-		}
+		f, err := ParsePolicy(name, modules[name])
+		errs = append(errs, err)
+		p.files[name] = f
 	}
 	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return p, p.compile(p.rows)
+}
+
+// SetRows puts the rows of a module's table in force, in place of those before: a Decide that begins after it has returned follows
+// them. Rows for permissions that the module's file does not name are left out: another version of the program brought them. On
+// error, as of a row that Check refuses, the rules before stay.
+func (p *Policy) SetRows(module string, rows []Rule) error {
+	for _, r := range rows {
+		if err := r.Check(); err != nil {
+			return fmt.Errorf("row %s of module %s: %w", r.ID, module, err)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slices.Equal(p.rows[module], rows) {
+		return nil
+	}
+	all := maps.Clone(p.rows)
+	all[module] = slices.Clone(rows)
+	if err := p.compile(all); err != nil {
 		return err
 	}
-	if err := r.compile(grants, inherits); err != nil {
-		return fmt.Errorf("compile the policy: %w", err)
-	}
-	p.current.Store(r)
+	p.rows = all
 	return nil
 }
 
-func (r *ruleset) compile(grants, inherits [][]string) error {
-	m, err := model.NewModelFromString(modelText)
+func (p *Policy) compile(rows map[string][]Rule) error {
+	var rules []Rule
+	var inherits [][]string
+	known := map[string]struct{}{}
+	for _, name := range slices.Sorted(maps.Keys(p.files)) {
+		f := p.files[name]
+		rules = append(rules, f.Rules...)
+		inherits = append(inherits, f.inherits...)
+		for _, r := range f.Rules {
+			known[r.Permission] = struct{}{}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(rows)) {
+		for _, r := range rows[name] {
+			if _, ok := known[r.Permission]; ok {
+				rules = append(rules, r)
+			}
+		}
+	}
+	t, err := newTable(rules, inherits)
 	if err != nil {
-		return err
+		return fmt.Errorf("compile the policy: %w", err)
 	}
-	if r.enforcer, err = casbin.NewEnforcer(m); err != nil {
-		return err
-	}
-	if _, err = r.enforcer.AddPoliciesEx(grants); err != nil {
-		return err
-	}
-	if _, err = r.enforcer.AddGroupingPoliciesEx(inherits); err != nil {
-		return err
-	}
-	r.decided, err = lru.New[question, Decision](decisions)
-	return err
+	p.current.Store(t)
+	return nil
 }
 
-// Known reports whether any role has the permission.
+// Known reports whether a policy file names the permission.
 func (p *Policy) Known(permission string) bool {
-	_, ok := p.current.Load().permissions[permission]
+	_, ok := p.current.Load().answers[permission]
 	return ok
 }
 
-// Decide returns the widest scope in which any of the roles, or a role they inherit, has the
-// permission. Unknown roles and permissions give Deny, and so does a failure of the engine.
-func (p *Policy) Decide(roles []string, permission string) Decision {
-	r := p.current.Load()
-	if _, ok := r.permissions[permission]; !ok {
+// Decide returns the widest scope in which any of the principal's roles, or a role they inherit, has the permission. The
+// principal's Scopes only take away, and without any the role service has nothing. Unknown roles and permissions give Deny. REST, calls between modules and event handlers
+// all ask here.
+func (p *Policy) Decide(who Principal, permission string) Decision {
+	if len(who.Scopes) > 0 && !slices.ContainsFunc(who.Scopes, func(s string) bool { return covers(s, permission) }) {
 		return Deny
 	}
-	// Only known roles reach the key, so that a token's invented ones cannot fill the cache.
-	key := question{permission: permission}
-	if len(roles) == 1 {
-		if _, ok := r.roles[roles[0]]; !ok {
-			return Deny
-		}
-		key.roles = roles[0]
-	} else {
-		roles = r.known(roles)
-		key.roles = strings.Join(roles, ",")
-	}
-	if d, ok := r.decided.Get(key); ok {
-		return d
-	}
-	d, err := r.enforce(roles, permission)
-	if err != nil {
-		return Deny
-	}
-	r.decided.Add(key, d)
-	return d
-}
-
-// known returns the roles that the policy names, sorted and without repetition.
-func (r *ruleset) known(roles []string) []string {
-	out := make([]string, 0, len(roles))
-	for _, role := range roles {
-		if _, ok := r.roles[role]; ok {
-			out = append(out, role)
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-func (r *ruleset) enforce(roles []string, permission string) (Decision, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	best := Deny
-	for _, role := range roles {
-		for d := Any; d > best; d-- {
-			ok, err := r.enforcer.Enforce(role, permission, d.String())
-			if err != nil {
-				return Deny, err
-			}
-			if ok {
-				best = d
-			}
-		}
-	}
-	return best, nil
-}
-
-// parsePolicy returns the well-formed lines and an error that names the others.
-func parsePolicy(module, text string) ([][]string, error) {
-	c := csv.NewReader(strings.NewReader(text))
-	c.Comment = '#'
-	c.TrimLeadingSpace = true
-	c.FieldsPerRecord = -1
-	var lines [][]string
-	var errs []error
-	for {
-		l, err := c.Read()
-		if errors.Is(err, io.EOF) {
-			return lines, errors.Join(errs...)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("policy of module %s: %w", module, err)
-		}
-		for i := range l {
-			l[i] = strings.TrimSpace(l[i])
-		}
-		if err := checkLine(module, l); err != nil {
-			n, _ := c.FieldPos(0)
-			errs = append(errs, fmt.Errorf("policy of module %s, line %d: %w", module, n, err))
+	byRole := p.current.Load().answers[permission]
+	for _, role := range who.Roles {
+		if role == RoleService && len(who.Scopes) == 0 {
 			continue
 		}
-		lines = append(lines, l)
+		best = max(best, byRole[role].decision)
 	}
+	return best
 }
 
-func checkLine(module string, l []string) error {
-	switch {
-	case slices.ContainsFunc(l, func(s string) bool { return s == "" || strings.Contains(s, ",") }):
-		return errors.New("a field is empty or holds a comma")
-	case l[0] == "g" && len(l) == 3:
-		return nil
-	case l[0] != "p" || len(l) != 4:
-		return fmt.Errorf("want \"p, ROLE, %s:VERB, own|any\" or \"g, ROLE, INHERITED_ROLE\"", module)
-	case !strings.HasPrefix(l[2], module+":") || l[2] == module+":":
-		return fmt.Errorf("permission %q is not of the form %s:VERB", l[2], module)
-	case l[3] != scopeOwn && l[3] != scopeAny:
-		return fmt.Errorf("scope %q is neither own nor any", l[3])
+// covers reports whether a scope (RFC 6749 section 3.3) lets a permission through: one of its name, or one below it, as order and
+// order:product do for order:product:read.
+func covers(scope, permission string) bool {
+	rest, ok := strings.CutPrefix(permission, scope)
+	return ok && scope != "" && (rest == "" || rest[0] == ':')
+}
+
+// Explanation is a decision with what led to it.
+type Explanation struct {
+	Decision Decision
+	Role     string // the role that decided; "" when none has any rule
+	By       *Rule  // what allows it, or on Deny what denies it; nil: no rule grants the permission
+	Limit    *Rule  // what denies the scope any where only own is granted; nil: nothing does
+}
+
+// Explain returns what Decide decides for a principal with these roles and no scopes, and why.
+func (p *Policy) Explain(roles []string, permission string) Explanation {
+	t := p.current.Load()
+	var e Explanation
+	for _, role := range roles {
+		a, ok := t.answers[permission][role]
+		if !ok || e.Role != "" && a.decision <= e.Decision {
+			continue
+		}
+		e = Explanation{Decision: a.decision, Role: role, By: t.rule(a.by), Limit: t.rule(a.limit)}
 	}
-	return nil
+	return e
+}
+
+// Rules returns the rules in force about a module's permissions: those of the file, then the rows.
+func (p *Policy) Rules(module string) []Rule {
+	t := p.current.Load()
+	var out []Rule
+	for _, r := range t.rules {
+		if r.Module == module {
+			out = append(out, r)
+		}
+	}
+	return out
 }

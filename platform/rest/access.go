@@ -23,7 +23,7 @@ func (m *mounted) authorise(ctx context.Context, c *gin.Context, op *operation) 
 	if err != nil {
 		return ctx, err
 	}
-	d := m.api.o.Policy.Decide(p.Roles, op.permission)
+	d := m.api.o.Policy.Decide(p, op.permission)
 	if op.owner == ownerSelf {
 		d = min(d, auth.Own) // such an operation is about the caller, also when that is an administrator
 	}
