@@ -3,6 +3,7 @@
 package backoff
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 )
@@ -16,4 +17,12 @@ func Delay(attempts int, minimum, maximum time.Duration) time.Duration {
 		d = minimum << shift
 	}
 	return d/2 + rand.N(d/2+1)
+}
+
+// Pause returns after d, or as soon as ctx ends.
+func Pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"time"
+
+	"cleave/platform/backoff"
 )
 
 // Pipe carries events from the outbox of the module that published them to the
@@ -69,4 +73,26 @@ func (e *Rejected) Unwrap() error { return e.Err }
 func (t Type) Source() string {
 	parts := strings.Split(t.Name(), ".")
 	return parts[max(0, len(parts)-3)]
+}
+
+// Insist calls accept until it takes events, and returns false when ctx ended
+// before. It is how a pipe's Receive keeps its place: what follows must not
+// overtake a batch that the inbox refuses for now.
+func Insist(ctx context.Context, log *slog.Logger, sub Subscription, events []Envelope, accept func(context.Context, []Envelope) error) bool {
+	if len(events) == 0 {
+		return true
+	}
+	for attempt := 1; ; attempt++ {
+		err := accept(ctx, events)
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		if attempt == 1 {
+			log.WarnContext(ctx, "the inbox does not take events; retrying", "subscriber", sub.Subscriber, "error", err)
+		}
+		backoff.Pause(ctx, backoff.Delay(attempt, 20*time.Millisecond, time.Second))
+	}
 }

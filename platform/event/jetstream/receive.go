@@ -29,7 +29,7 @@ func (p *Pipe) Receive(ctx context.Context, sub event.Subscription, accept func(
 			p.o.Log.WarnContext(ctx, "events cannot be received; retrying", "subscriber", sub.Subscriber, "error", err)
 		}
 		r.consumer = nil
-		pause(ctx, backoff.Delay(failures, 20*time.Millisecond, time.Second))
+		backoff.Pause(ctx, backoff.Delay(failures, 20*time.Millisecond, time.Second))
 	}
 	return nil
 }
@@ -67,7 +67,7 @@ func (r *receiver) step(ctx context.Context) error {
 	next, err := r.next(ctx, batch)
 	if err != nil || !next {
 		giveBack(batch)
-		pause(ctx, 5*time.Millisecond+rand.N(20*time.Millisecond))
+		backoff.Pause(ctx, 5*time.Millisecond+rand.N(20*time.Millisecond))
 		return err
 	}
 	if !r.store(ctx, batch) {
@@ -144,8 +144,8 @@ func (r *receiver) next(ctx context.Context, batch []jetstream.Msg) (bool, error
 	return first, nil
 }
 
-// store calls accept until it succeeds, and keeps the messages meanwhile. It
-// returns false when ctx ended before.
+// store gives batch to accept until that succeeds, and keeps the messages
+// meanwhile. It returns false when ctx ended before.
 func (r *receiver) store(ctx context.Context, batch []jetstream.Msg) bool {
 	events := make([]event.Envelope, 0, len(batch))
 	for _, m := range batch {
@@ -156,23 +156,8 @@ func (r *receiver) store(ctx context.Context, batch []jetstream.Msg) bool {
 		}
 		events = append(events, e)
 	}
-	if len(events) == 0 {
-		return true
-	}
 	defer keep(batch)()
-	for attempt := 1; ; attempt++ {
-		err := r.accept(ctx, events)
-		if err == nil {
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-		if attempt == 1 {
-			r.p.o.Log.WarnContext(ctx, "the inbox does not take events; retrying", "subscriber", r.sub.Subscriber, "error", err)
-		}
-		pause(ctx, backoff.Delay(attempt, 20*time.Millisecond, time.Second))
-	}
+	return event.Insist(ctx, r.p.o.Log, r.sub, events, r.accept)
 }
 
 // keep tells the server, until it is stopped, that batch is being worked on.
@@ -213,11 +198,4 @@ func acknowledge(ctx context.Context, batch []jetstream.Msg) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWait)
 	defer cancel()
 	return batch[last].DoubleAck(ctx)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
