@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -59,6 +60,18 @@ func parse(raw string) (address, error) {
 		return a, errors.New("a host is missing")
 	}
 	return a, nil
+}
+
+// withPort gives the hosts that name no port the usual one.
+func (a address) withPort(port string) []string {
+	hosts := make([]string, len(a.hosts))
+	for i, host := range a.hosts {
+		if _, _, err := net.SplitHostPort(host); err != nil {
+			host = net.JoinHostPort(strings.Trim(host, "[]"), port)
+		}
+		hosts[i] = host
+	}
+	return hosts
 }
 
 // param takes a parameter out of the query.

@@ -11,6 +11,8 @@ import (
 
 	"cleave/platform/event"
 	"cleave/platform/event/jetstream"
+	"cleave/platform/event/kafka"
+	"cleave/platform/event/rabbit"
 )
 
 // InProcess names the pipe within one process.
@@ -37,6 +39,10 @@ func Open(c Config) (event.Pipe, error) {
 	switch a.scheme {
 	case "nats", "nats+tls":
 		return openNATS(c, a)
+	case "kafka", "kafka+tls":
+		return openKafka(c, a)
+	case "amqp", "amqps":
+		return openRabbit(c, a)
 	default:
 		return nil, fmt.Errorf("no pipe is named %s://", a.scheme)
 	}
@@ -72,4 +78,66 @@ func openNATS(c Config, a address) (event.Pipe, error) {
 	}
 	o.URL = "nats://" + strings.Join(a.hosts, ",nats://")
 	return jetstream.Open(o)
+}
+
+func openKafka(c Config, a address) (event.Pipe, error) {
+	o := kafka.Options{Brokers: a.withPort("9092"), User: a.user, Password: a.password, Retention: c.Retention, Log: c.Log}
+	var err error
+	if o.Prefix, err = a.prefix(); err != nil {
+		return nil, err
+	}
+	if o.Partitions, err = a.number("partitions", 12, 1, 1000); err != nil {
+		return nil, err
+	}
+	if o.Replicas, err = a.number("replicas", 1, 1, 15); err != nil {
+		return nil, err
+	}
+	if a.user != "" {
+		switch m := a.param("sasl", "scram-sha-512"); m {
+		case "plain", "scram-sha-256", "scram-sha-512":
+			o.Mechanism = strings.ToUpper(m)
+		default:
+			return nil, fmt.Errorf("sasl is %q, allowed: plain, scram-sha-256 or scram-sha-512", m)
+		}
+	}
+	if a.scheme == "kafka+tls" {
+		if o.TLS, err = a.tls(); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.rest(); err != nil {
+		return nil, err
+	}
+	return kafka.Open(o)
+}
+
+func openRabbit(c Config, a address) (event.Pipe, error) {
+	o := rabbit.Options{User: a.user, Password: a.password, VHost: a.path, Retention: c.Retention, Log: c.Log}
+	if o.VHost == "" {
+		o.VHost = "/"
+	}
+	if o.User == "" { // as every RabbitMQ has it for its own machine
+		o.User, o.Password = "guest", "guest"
+	}
+	var err error
+	if o.Prefix, err = a.prefix(); err != nil {
+		return nil, err
+	}
+	switch q := a.param("queues", "classic"); q {
+	case "classic", "quorum":
+		o.Quorum = q == "quorum"
+	default:
+		return nil, fmt.Errorf("queues is %q, allowed: classic or quorum", q)
+	}
+	o.Hosts = a.withPort("5672")
+	if a.scheme == "amqps" {
+		o.Hosts = a.withPort("5671")
+		if o.TLS, err = a.tls(); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.rest(); err != nil {
+		return nil, err
+	}
+	return rabbit.Open(o)
 }
