@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -66,7 +67,7 @@ func (h *Host) openDatabases(ctx context.Context) error {
 func (h *Host) wire(ctx context.Context) error {
 	e := h.cfg.Events
 	var err error
-	h.pipe, err = broker.Open(broker.Config{URL: e.Pipe, Retention: e.PipeRetention, Log: h.o.Log})
+	h.pipe, err = broker.Open(broker.Config{URL: e.Pipe, Retention: e.PipeRetention, Folder: filepath.Join(h.cfg.Data.Dir, "nats"), Log: h.o.Log})
 	if err != nil {
 		return fmt.Errorf("open events.pipe: %w", err)
 	}

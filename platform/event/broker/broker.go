@@ -18,10 +18,14 @@ import (
 // InProcess names the pipe within one process.
 const InProcess = "inproc"
 
+// embedded is the host of nats://embedded, a server within this process.
+const embedded = "embedded"
+
 // Config says which pipe to open.
 type Config struct {
 	URL       string        // InProcess or a broker's address
 	Retention time.Duration // how long a broker keeps events
+	Folder    string        // for the data of a broker within this process
 	Log       *slog.Logger
 }
 
@@ -66,6 +70,9 @@ func openNATS(c Config, a address) (event.Pipe, error) {
 			return nil, err
 		}
 		o.Connect = append(o.Connect, nats.Secure(t))
+	}
+	if a.hosts[0] == embedded {
+		o.Folder, o.Listen = c.Folder, a.param("listen", "")
 	}
 	switch {
 	case a.user != "" && a.password == "":

@@ -103,6 +103,12 @@ func (s *Server) Restart(t testing.TB) {
 	s.Start(t)
 }
 
+// FreeAddress is a host:port of this machine that nobody listens on.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	return fmt.Sprintf("127.0.0.1:%d", freePort(t))
+}
+
 func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -1,10 +1,12 @@
 package jetstream_test
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"cleave/platform/event"
@@ -30,4 +32,28 @@ func TestPipe(t *testing.T) {
 		Open:  func(t testing.TB) event.Pipe { return open(t, server.URL) },
 		Apart: true, History: true, Restart: server.Restart, MaxBytes: eventtest.NATSMaxBytes,
 	})
+}
+
+// Somebody else's message on the subject holds up nobody.
+func TestForeignMessages(t *testing.T) {
+	server := eventtest.NATS(t)
+	p := open(t, server.URL)
+	defer p.Close()
+	sub := event.Subscription{Subscriber: "mail.said", Type: "cleave.shop.v1.Said", Source: "shop"}
+	require.NoError(t, p.Subscribe(t.Context(), []event.Subscription{sub}))
+	conn, err := nats.Connect(server.URL)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.Publish("cleave.shop.cleave.shop.v1.Said", []byte("hello")))
+	require.NoError(t, conn.Flush())
+	good := event.Envelope{Meta: event.Meta{ID: "1", Type: sub.Type, Source: "shop", Time: time.Unix(1, 0).UTC()}, Payload: []byte{1}}
+	require.NoError(t, p.Deliver(t.Context(), "shop", []event.Envelope{good}))
+	ctx, cancel := context.WithCancel(t.Context())
+	var got []event.Envelope
+	require.NoError(t, p.Receive(ctx, sub, func(_ context.Context, events []event.Envelope) error {
+		got = append(got, events...)
+		cancel()
+		return nil
+	}))
+	require.Equal(t, []event.Envelope{good}, got, "what is no event is passed over")
 }

@@ -29,6 +29,8 @@ type Options struct {
 	Retention time.Duration // how long a stream keeps its events
 	Log       *slog.Logger
 	Connect   []nats.Option // in addition
+	Folder    string        // not empty: run a server in this process that stores here, and ignore URL
+	Listen    string        // host:port of that server for other processes; empty: for none
 }
 
 // ackWait is how long after a subscriber's death another gets its events. A
@@ -40,6 +42,7 @@ type Pipe struct {
 	o    Options
 	conn *nats.Conn
 	js   jetstream.JetStream
+	stop func() // the server in this process
 
 	mu      sync.Mutex
 	streams map[string]bool    // those known to exist, by source
@@ -50,8 +53,15 @@ type Pipe struct {
 // Open connects. A server that refuses the credentials or whose certificate is
 // not trusted is an error; while none can be reached, the pipe keeps trying.
 func Open(o Options) (*Pipe, error) {
-	p := &Pipe{o: o, streams: map[string]bool{}}
+	p := &Pipe{o: o, streams: map[string]bool{}, stop: func() {}}
 	p.newEpoch()
+	if o.Folder != "" {
+		inside, stop, err := startServer(o.Folder, o.Listen)
+		if err != nil {
+			return nil, err
+		}
+		p.stop, o.Connect = stop, append(o.Connect, inside)
+	}
 	options := append([]nats.Option{
 		nats.Name(o.Prefix), nats.Timeout(2 * time.Second), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(100 * time.Millisecond), nats.ReconnectJitter(50*time.Millisecond, 200*time.Millisecond),
@@ -75,11 +85,13 @@ func Open(o Options) (*Pipe, error) {
 		conn, err = nats.Connect(o.URL, append(options, nats.RetryOnFailedConnect(true))...)
 	}
 	if err != nil {
+		p.stop()
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	p.conn = conn
 	if p.js, err = jetstream.New(conn, jetstream.WithPublishAsyncTimeout(5*time.Second)); err != nil {
 		conn.Close()
+		p.stop()
 		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
 	return p, nil
@@ -121,6 +133,7 @@ func (p *Pipe) Close() error {
 	p.js.CleanupPublisher()
 	p.conn.Close()
 	p.renew()
+	p.stop()
 	return nil
 }
 

@@ -2,6 +2,7 @@ package rabbit_test
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,4 +27,14 @@ func TestPipe(t *testing.T) {
 		b.Restart, b.MaxBytes = server.Restart, eventtest.RabbitMaxBytes
 	}
 	eventtest.Exercise(t, b)
+	t.Run("Refused", func(t *testing.T) {
+		_, host, _ := strings.Cut(server.URL, "://")
+		_, err := broker.Open(broker.Config{URL: "amqp://app:wrong@" + host[strings.LastIndexByte(host, '@')+1:], Retention: time.Hour, Log: slog.New(slog.DiscardHandler)})
+		require.ErrorContains(t, err, "username or password")
+		_, err = broker.Open(broker.Config{URL: server.URL + "/nowhere", Retention: time.Hour, Log: slog.New(slog.DiscardHandler)})
+		require.ErrorContains(t, err, "vhost")
+		quorum := open(t, server.URL+"?queues=quorum&prefix=quorum")
+		require.NoError(t, quorum.Subscribe(t.Context(), []event.Subscription{{Subscriber: "mail.said", Type: "cleave.shop.v1.Said", Source: "shop"}}))
+		require.NoError(t, quorum.Close())
+	})
 }
