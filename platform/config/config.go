@@ -155,6 +155,9 @@ type Events struct {
 	BackoffMax  time.Duration `mapstructure:"backoff_max" validate:"min=1ms,max=24h,gtefield=BackoffMin"`
 	// Retention is how long the marks of handled events are kept; an event redelivered later would take effect again.
 	Retention time.Duration `mapstructure:"retention" validate:"min=1m,max=8760h"`
+	// History is how long published events are kept for handlers that come later and ask for it; 0 keeps none,
+	// and more than Retention counts as that.
+	History time.Duration `mapstructure:"history" validate:"min=0s,max=8760h"`
 }
 
 // Sagas is the runner of sagas.
@@ -185,7 +188,7 @@ func Default() *Config {
 		Events: Events{
 			Pipe: "inproc", PipeRetention: 30 * 24 * time.Hour,
 			Batch: 50, Poll: 500 * time.Millisecond, MaxAttempts: 10,
-			BackoffMin: 50 * time.Millisecond, BackoffMax: 30 * time.Second, Retention: 7 * 24 * time.Hour,
+			BackoffMin: 50 * time.Millisecond, BackoffMax: 30 * time.Second, Retention: 7 * 24 * time.Hour, History: 24 * time.Hour,
 		},
 		Sagas:   Sagas{Poll: 500 * time.Millisecond, Lease: 10 * time.Second, Workers: 16},
 		Modules: map[string]any{},

@@ -14,9 +14,11 @@ func (d *DB) TryLock(ctx context.Context, name string) (bool, error) {
 		return true, nil
 	}
 	var held bool
-	err := d.Conn(ctx).Raw("SELECT pg_try_advisory_xact_lock(hashtextextended(?, 0))", d.lockName(name)).Scan(&held).Error
+	err := d.Conn(ctx).Raw(lockQuery, d.lockName(name)).Scan(&held).Error
 	return held, err
 }
+
+const lockQuery = "SELECT pg_try_advisory_xact_lock(hashtextextended(?, 0))"
 
 // Exclusive runs fn while no other replica runs an Exclusive of the same name;
 // when one does, it returns nil without running fn. On Postgres fn runs in the

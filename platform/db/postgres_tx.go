@@ -105,13 +105,18 @@ func (t *pgTx) rollback() error {
 	return nil
 }
 
+func (t *pgTx) connect(ctx context.Context) (err error) {
+	if t.conn == nil {
+		t.conn, err = t.pool.Conn(ctx)
+	}
+	return err
+}
+
 // send runs statements in one round trip, once the connection has prepared
 // them, and returns the last one's result.
 func (t *pgTx) send(ctx context.Context, statements []statement) (tag pgconn.CommandTag, err error) {
-	if t.conn == nil {
-		if t.conn, err = t.pool.Conn(ctx); err != nil {
-			return tag, err
-		}
+	if err := t.connect(ctx); err != nil {
+		return tag, err
 	}
 	batch := &pgx.Batch{}
 	for _, s := range statements {

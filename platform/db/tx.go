@@ -82,13 +82,14 @@ func (d *DB) attempt(ctx context.Context, attempt int, fn func(context.Context) 
 type txn struct {
 	db *DB
 
-	mu       sync.Mutex // one statement at a time, and none after the end
-	physical transaction
-	err      error // the first failure
-	done     bool
-	after    []func()
-	rows     []*sql.Rows          // of its queries
-	ends     []context.CancelFunc // end its single-row queries
+	mu        sync.Mutex // one statement at a time, and none after the end
+	physical  transaction
+	err       error // the first failure
+	done      bool
+	committed bool
+	after     []func()
+	rows      []*sql.Rows          // of its queries
+	ends      []context.CancelFunc // end its single-row queries
 }
 
 // begin starts a transaction; alone keeps it out of a commit group.
@@ -145,11 +146,13 @@ func (t *txn) open() bool {
 	return !t.done
 }
 
+// afterCommit keeps or drops fn. It returns false when fn is to run at once,
+// because the transaction has committed.
 func (t *txn) afterCommit(fn func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.done {
-		return false
+		return !t.committed
 	}
 	t.after = append(t.after, fn)
 	return true
@@ -188,6 +191,7 @@ func (t *txn) finish(ctx context.Context) ([]func(), error) {
 		return nil, t.err
 	}
 	t.err = t.physical.commit(ctx)
+	t.committed = t.err == nil
 	return t.after, t.err
 }
 

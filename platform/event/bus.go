@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 	"golang.org/x/sync/errgroup"
 
 	"cleave/platform/backoff"
@@ -22,7 +24,9 @@ type Options struct {
 	BackoffMax  time.Duration // default 30 s
 	Timeout     time.Duration // of one handler's run; default 10 s
 	Retention   time.Duration // of handled events, which are remembered to refuse repeats; default 7 days
+	History     time.Duration // how long published events are kept for subscribers to come, at most Retention; default 0, not at all
 	Pipe        Pipe          // default NewInProcess(); closed by whoever made it
+	Meter       metric.Meter  // counts and times deliveries, see instruments; default: not at all
 	Log         *slog.Logger
 	Now         func() time.Time
 	NewID       func() string
@@ -36,8 +40,12 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.BackoffMax, 30*time.Second)
 	setDefault(&o.Timeout, 10*time.Second)
 	setDefault(&o.Retention, 7*24*time.Hour)
+	o.History = min(o.History, o.Retention) // so that what a subscriber had before it asked is known by its mark
 	if o.Pipe == nil {
 		o.Pipe = NewInProcess()
+	}
+	if o.Meter == nil {
+		o.Meter = noop.Meter{}
 	}
 	return o
 }
@@ -52,6 +60,7 @@ func setDefault[T comparable](v *T, d T) {
 // Bus connects the publishers and subscribers of one process.
 type Bus struct {
 	o          Options
+	measures   instruments
 	relays     []*relay
 	workers    []*worker
 	inboxes    []*inbox
@@ -60,7 +69,12 @@ type Bus struct {
 
 // NewBus returns a bus without modules. Log, Now and NewID must be set.
 func NewBus(o Options) *Bus {
-	return &Bus{o: o.withDefaults(), subscribed: make(chan struct{})}
+	o = o.withDefaults()
+	measures, err := newInstruments(o.Meter)
+	if err != nil {
+		o.Log.Warn("deliveries of events are not measured", "error", err)
+	}
+	return &Bus{o: o, measures: measures, subscribed: make(chan struct{})}
 }
 
 // Publisher returns the publisher of a module that may publish the given types.
@@ -69,7 +83,8 @@ func (b *Bus) Publisher(module string, d *db.DB, publishes []Type) *Publisher {
 	for _, t := range publishes {
 		allowed[t.Name()] = true
 	}
-	r := &relay{module: module, db: d, o: b.o, pipe: b.o.Pipe, wake: make(chan struct{}, 1)}
+	r := &relay{module: module, db: d, o: b.o, stats: b.measures.of("module", module), publishes: allowed, wake: make(chan struct{}, 1)}
+	r.keeps = b.o.History > 0 && b.local()
 	b.relays = append(b.relays, r)
 	return &Publisher{module: module, db: d, allowed: allowed, now: b.o.Now, newID: b.o.NewID, nudge: func() { nudge(r.wake) }}
 }
@@ -91,33 +106,18 @@ func (b *Bus) Subscribe(module string, d *db.DB, declared []Type, handlers []Han
 			return fmt.Errorf("module %s handles %s, which its Subscribes does not name", module, h.Type.Name())
 		}
 		seen[name] = true
-		w := &worker{subscriber: name, handler: h, db: d, o: b.o, wake: make(chan struct{}, 1)}
+		w := &worker{
+			subscriber: name, handler: h, db: d, o: h.options(b.o), stats: b.measures.of("subscriber", name), wake: make(chan struct{}, 1),
+		}
+		for _, old := range h.formerly {
+			w.formerly = append(w.formerly, module+"."+old)
+		}
 		b.workers = append(b.workers, w)
 		b.inboxes = append(b.inboxes, &inbox{
-			sub: Subscription{Subscriber: name, Type: h.Type.Name(), Source: h.Type.Source()}, db: d, wake: w.wake,
+			sub: Subscription{Subscriber: name, Type: h.Type.Name(), Source: h.Type.Source(), History: h.history},
+			db:  d, o: b.o, stats: w.stats, wake: w.wake, ignored: map[string]bool{},
 		})
 	}
-	return nil
-}
-
-// inbox is where one subscriber receives.
-type inbox struct {
-	sub  Subscription
-	db   *db.DB
-	wake chan struct{}
-}
-
-// accept stores events in the inbox and returns once they are durable. Those
-// that it holds already are passed over.
-func (in *inbox) accept(ctx context.Context, events []Envelope) error {
-	rows := make([]inboxRow, len(events))
-	for i, e := range events {
-		rows[i] = e.inboxRow(in.sub.Subscriber)
-	}
-	if err := receive(ctx, in.db, rows); err != nil {
-		return err
-	}
-	nudge(in.wake)
 	return nil
 }
 
@@ -127,25 +127,35 @@ func (in *inbox) accept(ctx context.Context, events []Envelope) error {
 func (b *Bus) Subscribed() <-chan struct{} { return b.subscribed }
 
 // Run delivers until ctx ends, then returns nil. What it had begun is finished
-// or rolled back by then. It may be called once.
+// or rolled back by then. It fails at once when a handler asks for history that
+// nobody keeps. It may be called once.
 func (b *Bus) Run(ctx context.Context) error {
+	if err := b.checkHistory(); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, w := range b.workers {
 		g.Go(func() error { return loop(ctx, w.wake, w.o, w.subscriber, w.step) })
 	}
-	for d, workers := range b.byDatabase() {
-		g.Go(func() error { return housekeep(ctx, d, workers, b.o) })
-	}
 	g.Go(func() error {
-		if !b.subscribe(ctx) {
+		following, ok := b.register(ctx)
+		if !ok {
 			return nil
 		}
-		for _, in := range b.inboxes {
+		live := b.follow(following)
+		if !b.subscribe(ctx, live) {
+			return nil
+		}
+		for _, in := range live {
 			g.Go(func() error { return b.o.Pipe.Receive(ctx, in.sub, in.accept) })
 		}
 		for _, r := range b.relays {
 			g.Go(func() error { return loop(ctx, r.wake, r.o, r.module+" outbox", r.step) })
+			for _, f := range r.followers {
+				g.Go(func() error { return loop(ctx, f.wake, b.o, f.inbox.sub.Subscriber+" history", f.step) })
+			}
 		}
+		b.purge(ctx, g)
 		return nil
 	})
 	return g.Wait()
@@ -153,19 +163,27 @@ func (b *Bus) Run(ctx context.Context) error {
 
 // subscribe tries until the subscriptions are durable. It returns false when
 // ctx ended before.
-func (b *Bus) subscribe(ctx context.Context) bool {
-	subs := make([]Subscription, len(b.inboxes))
-	for i, in := range b.inboxes {
+func (b *Bus) subscribe(ctx context.Context, live []*inbox) bool {
+	subs := make([]Subscription, len(live))
+	for i, in := range live {
 		subs[i] = in.sub
 	}
+	ok := b.persist(ctx, "the pipe does not take the subscriptions", func() error { return b.o.Pipe.Subscribe(ctx, subs) })
+	if ok {
+		close(b.subscribed)
+	}
+	return ok
+}
+
+// persist tries until fn succeeds. It returns false when ctx ended before.
+func (b *Bus) persist(ctx context.Context, what string, fn func() error) bool {
 	for attempt := 1; ; attempt++ {
-		err := b.o.Pipe.Subscribe(ctx, subs)
+		err := fn()
 		if err == nil {
-			close(b.subscribed)
 			return true
 		}
 		if attempt == 1 && ctx.Err() == nil {
-			b.o.Log.Log(ctx, severity(err), "events wait in the outboxes: the pipe does not take the subscriptions; retrying", "error", err)
+			b.o.Log.Log(ctx, severity(err), "events wait in the outboxes: "+what+"; retrying", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -188,13 +206,14 @@ func (b *Bus) byDatabase() map[*db.DB][]*worker {
 }
 
 // loop calls step while it reports progress, and otherwise waits for a nudge
-// or the poll interval. Errors are logged once in a row and retried.
-func loop(ctx context.Context, wake chan struct{}, o Options, what string, step func(context.Context) (more bool, err error)) error {
+// or the poll interval; step learns whether there is reason to expect work.
+// Errors are logged once in a row and retried.
+func loop(ctx context.Context, wake chan struct{}, o Options, what string, step func(ctx context.Context, signalled bool) (more bool, err error)) error {
 	timer := time.NewTimer(o.Poll)
 	defer timer.Stop()
-	failing := false
+	failing, signalled := false, true
 	for {
-		more, err := step(ctx)
+		more, err := step(ctx, signalled)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -206,7 +225,7 @@ func loop(ctx context.Context, wake chan struct{}, o Options, what string, step 
 			failing = false
 			o.Log.InfoContext(ctx, "event delivery recovered", "at", what)
 		}
-		if more && err == nil {
+		if signalled = more; more && err == nil {
 			continue
 		}
 		timer.Reset(o.Poll)
@@ -222,6 +241,7 @@ func loop(ctx context.Context, wake chan struct{}, o Options, what string, step 
 		case <-ctx.Done():
 			return nil
 		case <-wake:
+			signalled = true
 		case <-timer.C:
 		}
 	}

@@ -45,21 +45,67 @@ type Meta struct {
 
 // Handler is a module's named reaction to one event type.
 type Handler struct {
-	Type   Type
-	Name   string
-	handle func(ctx context.Context, m Meta, payload []byte) error
+	Type     Type
+	Name     string
+	handle   func(ctx context.Context, m Meta, payload []byte) error
+	policy   Options // fields that are set replace the bus's
+	formerly []string
+	history  bool
 }
 
+// Option changes how one handler's events are delivered.
+type Option func(*Handler)
+
+// Attempts is how often the handler is tried before an event is a dead letter,
+// instead of events.max_attempts.
+func Attempts(n int) Option { return func(h *Handler) { h.policy.MaxAttempts = n } }
+
+// Backoff is the pause after a failed attempt, which doubles from least to
+// most, instead of events.backoff_min and events.backoff_max.
+func Backoff(least, most time.Duration) Option {
+	return func(h *Handler) { h.policy.BackoffMin, h.policy.BackoffMax = least, most }
+}
+
+// Timeout is how long one run of the handler may take; default 10 s. Its
+// context ends then, and a handler that ignores that is given up after as long
+// again, at most a second.
+func Timeout(d time.Duration) Option { return func(h *Handler) { h.policy.Timeout = d } }
+
+// Batch is how many events share a transaction, instead of events.batch.
+func Batch(n int) Option { return func(h *Handler) { h.policy.Batch = n } }
+
+// Formerly makes the handler the successor of one with another name, in the
+// same module and of the same type: it takes over what waits for that name and
+// what it has handled, so that nothing is lost or repeated. Both may run during
+// a rolling deployment; an event of which a replica of the old release hears
+// then can overtake an earlier one of its key that had to wait. It can go once
+// no such replica is left.
+func Formerly(name string) Option {
+	return func(h *Handler) { h.formerly = append(h.formerly, name) }
+}
+
+// FromBeginning asks for history: a new handler receives first the events that
+// are still kept, in their order, each once, and then those to come. In process
+// the publishing module keeps them for events.history; a broker as long as it
+// is told to. Without FromBeginning a new handler begins with the events that
+// are delivered once it is there.
+func FromBeginning() Option { return func(h *Handler) { h.history = true } }
+
 // On makes fn the handler of t under name. The name identifies the subscriber
-// durably: renaming it makes a new subscriber that has seen nothing.
+// durably: another name is another subscriber, which has seen nothing, unless
+// it says Formerly.
 //
 // fn runs inside the transaction of its module's database that also marks the
 // event as handled, so its writes happen exactly once. It must not call other
-// modules. An error is retried with backoff and then kept as a dead letter; a
-// fault that a retry cannot mend (Invalid, NotFound, Unprocessable) is dead at
-// once.
-func On[T proto.Message](t Type, name string, fn func(ctx context.Context, m Meta, e T) error) Handler {
-	return Handler{Type: t, Name: name, handle: func(ctx context.Context, m Meta, payload []byte) error {
+// modules. Fields of e that a newer release has added are in its unknown fields.
+//
+// An error is retried with backoff and then kept as a dead letter, as a panic
+// is; a fault that a retry cannot mend (Invalid, NotFound, Unprocessable), a
+// payload that is not a T and a handler that does not return are dead at once.
+// Until then the event holds back the later ones of its key, and nobody else;
+// afterwards those go on without it. See RetryDead.
+func On[T proto.Message](t Type, name string, fn func(ctx context.Context, m Meta, e T) error, options ...Option) Handler {
+	h := Handler{Type: t, Name: name, handle: func(ctx context.Context, m Meta, payload []byte) error {
 		var zero T
 		e, ok := zero.ProtoReflect().New().Interface().(T)
 		if !ok {
@@ -70,4 +116,20 @@ func On[T proto.Message](t Type, name string, fn func(ctx context.Context, m Met
 		}
 		return fn(ctx, m, e)
 	}}
+	for _, option := range options {
+		option(&h)
+	}
+	return h
+}
+
+// options are o with the handler's own policy.
+func (h Handler) options(o Options) Options {
+	p := h.policy
+	setDefault(&p.MaxAttempts, o.MaxAttempts)
+	setDefault(&p.BackoffMin, o.BackoffMin)
+	setDefault(&p.BackoffMax, o.BackoffMax)
+	setDefault(&p.Timeout, o.Timeout)
+	setDefault(&p.Batch, o.Batch)
+	o.MaxAttempts, o.BackoffMin, o.BackoffMax, o.Timeout, o.Batch = p.MaxAttempts, p.BackoffMin, p.BackoffMax, p.Timeout, p.Batch
+	return o
 }

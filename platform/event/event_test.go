@@ -65,14 +65,14 @@ func setup(t *testing.T, c db.Config) *world {
 }
 
 // record is a handler that writes an effect and then returns what after says.
-func (w *world) record(name string, after func(text string) error) event.Handler {
+func (w *world) record(name string, after func(text string) error, options ...event.Option) event.Handler {
 	return event.On(said, name, func(ctx context.Context, m event.Meta, e *wrapperspb.StringValue) error {
 		err := w.to.Queue(ctx).Exec("INSERT INTO effects (subscriber, event, key, said) VALUES (?, ?, ?, ?)", name, m.ID, m.Key, e.GetValue()).Error
 		if err != nil || after == nil {
 			return err
 		}
 		return after(e.GetValue())
-	})
+	}, options...)
 }
 
 func (w *world) subscribe(t *testing.T, handlers ...event.Handler) {
@@ -185,11 +185,7 @@ func TestDelivery_KeepsOrderPerKey(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		next := map[string]int{}
-		for _, e := range w.eventually(t, keys*each) {
-			require.Equal(t, fmt.Sprint(next[e.Key]), e.Said, "key %s", e.Key)
-			next[e.Key]++
-		}
+		inOrder(t, w.eventually(t, keys*each))
 		require.Len(t, w.effects(t), keys*each)
 	})
 }
@@ -324,11 +320,7 @@ func TestDelivery_TwoReplicas(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	next := map[string]int{}
-	for _, e := range w.eventually(t, events) {
-		require.Equal(t, fmt.Sprint(next[e.Key]), e.Said, "key %s", e.Key)
-		next[e.Key]++
-	}
+	inOrder(t, w.eventually(t, events))
 	require.Len(t, w.effects(t), events)
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"cleave/platform/db"
 )
 
@@ -13,25 +15,24 @@ const (
 	purgeBatch = 1000
 )
 
-// housekeep registers the module's subscribers, and then forgets every now and
-// then what is old.
-func housekeep(ctx context.Context, d *db.DB, workers []*worker, o Options) error {
-	registering, done := context.WithCancel(ctx)
-	defer done()
-	err := loop(registering, nil, o, d.Module()+" subscribers", func(ctx context.Context) (bool, error) {
-		err := register(ctx, d, workers, o)
-		if err == nil {
-			done()
-		}
-		return false, err
-	})
-	if err != nil {
-		return err
+// purge forgets every now and then what is old.
+func (b *Bus) purge(ctx context.Context, g *errgroup.Group) {
+	every := func(what string, purge func(context.Context) (int64, error)) {
+		g.Go(func() error {
+			return loop(ctx, nil, Options{Poll: purgeEvery, Log: b.o.Log}, what, func(ctx context.Context, _ bool) (bool, error) {
+				n, err := purge(ctx)
+				return n == purgeBatch, err
+			})
+		})
 	}
-	return loop(ctx, nil, Options{Poll: purgeEvery, Log: o.Log}, d.Module()+" inbox purge", func(ctx context.Context) (bool, error) {
-		n, err := purgeInbox(ctx, d, o.Now().Add(-o.Retention))
-		return n == purgeBatch, err
-	})
+	for d, workers := range b.byDatabase() {
+		if len(workers) > 0 {
+			every(d.Module()+" inbox purge", func(ctx context.Context) (int64, error) { return purgeInbox(ctx, d, b.o.Now().Add(-b.o.Retention)) })
+		}
+	}
+	for _, r := range b.relays {
+		every(r.module+" history purge", func(ctx context.Context) (int64, error) { return r.purgeHistory(ctx, b.o.Now().Add(-b.o.History)) })
+	}
 }
 
 // purgeInbox forgets events that were handled before a time, so that they

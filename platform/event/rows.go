@@ -3,6 +3,7 @@ package event
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"cleave/platform/db"
@@ -22,6 +23,31 @@ type outboxRow struct {
 }
 
 func (outboxRow) TableName() string { return "outbox" }
+
+// among is the condition that column is one of the numbers of one argument, so
+// that any count of them is one and the same statement.
+func among(column string, d *db.DB) string {
+	if d.Dialect() == "postgres" {
+		return column + " = ANY(CAST(? AS bigint[]))"
+	}
+	return column + " IN (SELECT value FROM json_each(?))"
+}
+
+// numbers is the argument of among.
+func numbers(list []int64, d *db.DB) string {
+	opening, closing := byte('['), byte(']') // JSON
+	if d.Dialect() == "postgres" {
+		opening, closing = '{', '}'
+	}
+	b := []byte{opening}
+	for i, n := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	return string(append(b, closing))
+}
 
 // States of an inbox row.
 const (
@@ -81,8 +107,12 @@ func undecodable(t Type, err error) error {
 	return fault.New(fault.Invalid, "event_undecodable", "the payload is not a %s", t.Name()).Wrap(err)
 }
 
-// permanent reports whether no retry can mend err.
+// permanent reports whether no retry can mend err. A handler that did not
+// return is not tried again because each attempt stays behind.
 func permanent(err error) bool {
+	if errors.Is(err, errNeverReturned) {
+		return true
+	}
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.NotFound, fault.Unprocessable:
 		return true
