@@ -25,12 +25,12 @@ import (
 	"cleave/platform/module"
 )
 
-// The exit codes. 3 is kept for commands that compare a measurement with a
-// budget.
+// The exit codes.
 const (
 	OK     = 0
 	Failed = 1 // the command ran and failed
 	Usage  = 2 // wrong arguments, configuration or environment: nothing was served
+	Missed = 3 // what was checked does not hold: a measurement, or the audit log
 )
 
 const program = "app"
@@ -123,7 +123,7 @@ func (a *app) tree(extra []Extra) *cobra.Command {
 		Short: "A modular monolith designed to be split",
 		Long: "A modular monolith designed to be split: users, orders and notifications in one process.\n\n" +
 			"Data goes to standard output, everything else to standard error. Exit codes: 0 success; 1 the command ran and failed;\n" +
-			"2 wrong arguments, configuration or environment, nothing was served; 3 a measurement missed its budget.",
+			"2 wrong arguments, configuration or environment, nothing was served; 3 what was checked does not hold.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       a.version,
@@ -136,7 +136,7 @@ func (a *app) tree(extra []Extra) *cobra.Command {
 	fs.StringVar(&a.output, "output", "table", "print data as `FORMAT`: table or json")
 	config.AddFlags(fs)
 
-	a.root.AddCommand(a.serve(), a.migrate(), a.config(), a.module(), a.healthcheck(), a.openapi(), a.reference(), a.versionCommand())
+	a.root.AddCommand(a.serve(), a.migrate(), a.event(), a.saga(), a.audit(), a.config(), a.module(), a.healthcheck(), a.openapi(), a.reference(), a.versionCommand())
 	tool := module.Tool{Config: a.load, Now: time.Now, Print: a.print, In: a.In, Err: a.Err}
 	for _, m := range a.modules {
 		if m.Commands == nil {

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -32,15 +34,19 @@ func table(out io.Writer, v any) error {
 	r := reflect.Indirect(reflect.ValueOf(v))
 	switch {
 	case r.Kind() == reflect.Struct:
-		for i, name := range fields(r.Type()) {
-			fmt.Fprintf(w, "%s\t%s\n", name, cell(r.Field(i)))
+		for _, f := range fields(r.Type()) {
+			fmt.Fprintf(w, "%s\t%s\n", title(f), cell(r.FieldByIndex(f.Index)))
 		}
 	case r.Kind() == reflect.Slice && r.Type().Elem().Kind() == reflect.Struct:
-		fmt.Fprintln(w, strings.ToUpper(strings.Join(fields(r.Type().Elem()), "\t")))
+		columns := fields(r.Type().Elem())
+		row := make([]string, len(columns))
+		for i, f := range columns {
+			row[i] = title(f)
+		}
+		fmt.Fprintln(w, strings.ToUpper(strings.Join(row, "\t")))
 		for i := range r.Len() {
-			row := make([]string, r.Type().Elem().NumField())
-			for j := range row {
-				row[j] = cell(r.Index(i).Field(j))
+			for j, f := range columns {
+				row[j] = cell(r.Index(i).FieldByIndex(f.Index))
 			}
 			fmt.Fprintln(w, strings.Join(row, "\t"))
 		}
@@ -50,15 +56,17 @@ func table(out io.Writer, v any) error {
 	return w.Flush()
 }
 
-func fields(t reflect.Type) []string {
-	names := make([]string, t.NumField())
-	for i := range names {
-		f := t.Field(i)
-		if names[i], _, _ = strings.Cut(f.Tag.Get("json"), ","); names[i] == "" {
-			names[i] = f.Name
-		}
+// fields are those of t and of the structs embedded in it, as JSON has them.
+func fields(t reflect.Type) []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Anonymous || !f.IsExported() })
+}
+
+// title is the field's name in JSON.
+func title(f reflect.StructField) string {
+	if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+		return name
 	}
-	return names
+	return f.Name
 }
 
 // cell is a value that cannot break the table's lines.
@@ -68,6 +76,9 @@ func cell(v reflect.Value) string {
 			return "-"
 		}
 		return t.UTC().Format(time.RFC3339)
+	}
+	if b, ok := v.Interface().([]byte); ok {
+		return base64.StdEncoding.EncodeToString(b)
 	}
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {

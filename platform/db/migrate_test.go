@@ -46,9 +46,9 @@ func names(applied []db.Applied) (list []string) {
 }
 
 // platformNames lists the platform's own migrations as names does.
-func platformNames(t *testing.T) (list []string) {
+func platformNames(t *testing.T, dialect string) (list []string) {
 	t.Helper()
-	files, err := fs.Glob(migrations.FS, "sqlite/*.sql")
+	files, err := fs.Glob(migrations.FS, dialect+"/*.sql")
 	require.NoError(t, err)
 	for _, f := range files {
 		list = append(list, "platform "+path.Base(f))
@@ -64,7 +64,7 @@ func TestMigrate(t *testing.T) {
 		d := opened(t, c)
 		status, err := d.MigrationStatus(ctx, grown())
 		require.NoError(t, err)
-		require.Len(t, status, len(platformNames(t))+2)
+		require.Len(t, status, len(platformNames(t, d.Dialect()))+2)
 		for _, s := range status {
 			require.True(t, s.At.IsZero(), s)
 		}
@@ -73,7 +73,7 @@ func TestMigrate(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, d.CheckSchema(ctx, itemMigrations))
 		require.Equal(t, "schema_older", fault.CodeOf(d.CheckSchema(ctx, grown())))
-		require.Equal(t, append(platformNames(t), "module 00001_items.sql"), names(applied))
+		require.Equal(t, append(platformNames(t, d.Dialect()), "module 00001_items.sql"), names(applied))
 		applied, err = d.Migrate(ctx, grown())
 		require.NoError(t, err)
 		require.Equal(t, []string{"module 00002_search.sql"}, names(applied))
@@ -133,7 +133,7 @@ func TestMigrateWithWrongFiles(t *testing.T) {
 		applied, err := d.Migrate(ctx, broken)
 		require.Equal(t, "migration_failed", fault.CodeOf(err))
 		require.ErrorContains(t, err, "00003_broken.sql")
-		require.Equal(t, append(platformNames(t), "module 00001_items.sql", "module 00002_search.sql"), names(applied))
+		require.Equal(t, append(platformNames(t, d.Dialect()), "module 00001_items.sql", "module 00002_search.sql"), names(applied))
 		require.Error(t, d.Conn(ctx).Raw("SELECT id FROM more").Scan(&[]string{}).Error, "a failed migration leaves nothing")
 	})
 }
@@ -165,6 +165,6 @@ func TestMigrateConcurrently(t *testing.T) {
 		for n := range counts {
 			total += n
 		}
-		require.Equal(t, len(platformNames(t))+2, total, "each migration ran once")
+		require.Equal(t, len(platformNames(t, c.Dialect()))+2, total, "each migration ran once")
 	})
 }

@@ -22,7 +22,10 @@ import (
 // lockWait is how long, in milliseconds, a connection waits for another process.
 const lockWait = 5000
 
-func (d *DB) file() string { return filepath.Join(d.config.Dir, d.module+".db") }
+// File is where a module's data lies in the data folder dir.
+func File(dir, module string) string { return filepath.Join(dir, module+".db") }
+
+func (d *DB) file() string { return File(d.config.Dir, d.module) }
 
 // sqliteReaders is how many connections read. SQLite works on the caller's
 // processor, so that more of them than processors only cost memory, some 250 kB
