@@ -21,7 +21,7 @@ func TestBroker(t *testing.T) {
 		broker, n := eventtest.NATS(t), newNetwork()
 		u, err := url.Parse(broker.URL)
 		require.NoError(t, err)
-		s := newShop(t, c, plan{settings: []string{"CLEAVE_EVENTS_PIPE=nats://" + n.proxy(t, "broker", u.Host)}})
+		s := newShop(t, c, plan{broker: "nats://" + n.proxy(t, "broker", u.Host)})
 		defer s.report(t)
 		random := stream(options.seed, s.name)
 		s.during(t, func() {

@@ -29,6 +29,7 @@ type shop struct {
 	dir      string
 	db       db.Config
 	settings []string
+	brokered bool     // events may be where no table shows them
 	addrs    []string // of the processes, the same after each restart
 	fronts   []string // where clients reach them
 
@@ -64,11 +65,10 @@ func (s *shop) answered() { s.answers.Add(1) }
 
 // plan is what a scenario wants of its installation.
 type plan struct {
-	program   string // default: binary
-	replicas  int    // default: 1
-	customers int    // default: 4
-	settings  []string
-	via       *network // between clients, processes and Postgres, if not nil
+	program  string   // default: binary
+	replicas int      // default: 1
+	broker   string   // URL; default: events stay in the process
+	via      *network // between clients, processes and Postgres, if not nil
 }
 
 // newShop starts an installation, and opens the shop: staff, customers with
@@ -82,10 +82,13 @@ func newShop(t *testing.T, c db.Config, p plan) *shop {
 	if p.via != nil {
 		c = p.via.postgres(t, c)
 	}
-	s.settings = append([]string{
+	s.settings = []string{
 		"CLEAVE_DATA_DIR=" + s.dir, "CLEAVE_DB_DSN=" + c.DSN, "CLEAVE_DB_ADMIN_DSN=" + c.AdminDSN, "CLEAVE_DB_ROLE_SECRET=" + c.RoleSecret,
 		"CLEAVE_LOG_LEVEL=warn",
-	}, p.settings...)
+	}
+	if s.brokered = p.broker != ""; s.brokered {
+		s.settings = append(s.settings, "CLEAVE_EVENTS_PIPE="+p.broker)
+	}
 	for range max(p.replicas, 1) {
 		s.addrs = append(s.addrs, freeAddress(t))
 	}
@@ -109,13 +112,14 @@ func newShop(t *testing.T, c db.Config, p plan) *shop {
 		require.NoError(t, err)
 		token = max(token, got)
 	}
-	s.welcome(t, token, max(p.customers, 4))
+	s.welcome(t, token)
 	return s
 }
 
 // welcome hires staff and lets customers in.
-func (s *shop) welcome(t *testing.T, token string, customers int) {
+func (s *shop) welcome(t *testing.T, token string) {
 	t.Helper()
+	const customers = 4
 	ctx := t.Context()
 	boss, err := s.newClient("staff", "root@example.com")
 	require.NoError(t, err)
