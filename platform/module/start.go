@@ -73,7 +73,7 @@ func (h *Host) wire(ctx context.Context) error {
 	}
 	h.bus = event.NewBus(event.Options{
 		Batch: e.Batch, Poll: e.Poll, MaxAttempts: e.MaxAttempts, BackoffMin: e.BackoffMin, BackoffMax: e.BackoffMax,
-		Retention: e.Retention, History: e.History, Pipe: h.pipe, Log: h.o.Log, Now: h.o.Now, NewID: NewID,
+		Retention: e.Retention, History: e.History, Pipe: h.pipe, Log: h.o.Log, Now: h.o.Now, NewID: NewID, Meter: h.metrics.Meter(),
 	})
 	channels := map[string]*inprocgrpc.Channel{}
 	owner := NewID()
