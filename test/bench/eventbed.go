@@ -50,14 +50,15 @@ type eventBed struct {
 	stop      func() error
 }
 
-// openEvents makes the two modules in new databases, for up to total events.
-func openEvents(b *bed, c db.Config, total int) (*eventBed, error) {
+// openEvents makes the two modules in new databases, for up to total events. A
+// nil pipe is the one within the process.
+func openEvents(b *bed, c db.Config, pipe event.Pipe, total int) (*eventBed, error) {
 	tables := eventTables()
 	e := &eventBed{
 		from: dbtest.Open(b, c, "order", tables, nil), to: dbtest.Open(b, c, "notification", tables, nil),
 		committed: make([]atomic.Int64, total), took: make([]atomic.Int64, total), stop: func() error { return nil },
 	}
-	e.bus = event.NewBus(event.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now, NewID: module.NewID})
+	e.bus = event.NewBus(event.Options{Pipe: pipe, Log: slog.New(slog.DiscardHandler), Now: time.Now, NewID: module.NewID})
 	e.publisher = e.bus.Publisher("order", e.from, []event.Type{orderv1.Placed})
 	return e, e.bus.Subscribe("notification", e.to, []event.Type{orderv1.Placed}, []event.Handler{event.On(orderv1.Placed, "measure", e.handle)})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -19,6 +20,9 @@ import (
 	"gorm.io/gorm/logger"
 
 	"cleave/platform/db"
+	"cleave/platform/event"
+	"cleave/platform/event/broker"
+	"cleave/platform/event/eventtest"
 )
 
 // eventRates is what one way of delivering events manages.
@@ -61,12 +65,15 @@ func (o *options) measureEvents(ctx context.Context, b *bed, r *report) error {
 			return fmt.Errorf("%s: bare transactions: %w", store.name, err)
 		}
 		r.figure("bare gorm inserts, one a transaction", "%s/s", short(base))
-		rates, err := o.measureBus(ctx, b, store.config(), count)
+		rates, err := o.measureBus(ctx, b, store.config(), nil, count)
 		if err != nil {
 			return fmt.Errorf("%s: %w", store.name, err)
 		}
 		r.atLeast("in process: end to end, as a ratio to them", rates.EndToEnd/base, 0.4, fmt.Sprintf("%s/s, published %s/s", short(rates.EndToEnd), short(rates.Publish)))
 		r.atMost("in process: median from commit to effect, 40/s", millisOf(rates.P50), 5, " ms", "p99 "+millis(rates.P99))
+		if err := o.measureJetStream(ctx, b, store.config(), r, base, count); err != nil {
+			return fmt.Errorf("%s: JetStream: %w", store.name, err)
+		}
 		if err := o.measureBacklog(ctx, b, store.config(), r, backlog); err != nil {
 			return fmt.Errorf("%s: backlog: %w", store.name, err)
 		}
@@ -76,10 +83,26 @@ func (o *options) measureEvents(ctx context.Context, b *bed, r *report) error {
 
 func millisOf(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
+// measureJetStream measures the bus over a NATS server of its own, which syncs
+// every write to the disk.
+func (o *options) measureJetStream(ctx context.Context, b *bed, c db.Config, r *report, base float64, count int) (err error) {
+	pipe, err := broker.Open(broker.Config{URL: eventtest.NATS(b).URL, Retention: time.Hour, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pipe.Close()) }()
+	rates, err := o.measureBus(ctx, b, c, pipe, count)
+	if err == nil {
+		r.atLeast("over JetStream: end to end, as a ratio to them", rates.EndToEnd/base, 0.4, fmt.Sprintf("%s/s, published %s/s", short(rates.EndToEnd), short(rates.Publish)))
+		r.figure("over JetStream: from commit to effect, 40/s", "p50 %s, p99 %s", millis(rates.P50), millis(rates.P99))
+	}
+	return err
+}
+
 // measureBus measures the bus on a new database.
-func (o *options) measureBus(ctx context.Context, b *bed, c db.Config, count int) (r eventRates, err error) {
+func (o *options) measureBus(ctx context.Context, b *bed, c db.Config, pipe event.Pipe, count int) (r eventRates, err error) {
 	total := settling + count + o.paced()
-	e, err := openEvents(b, c, total)
+	e, err := openEvents(b, c, pipe, total)
 	if err != nil {
 		return r, err
 	}
@@ -116,7 +139,7 @@ func (o *options) measureBus(ctx context.Context, b *bed, c db.Config, count int
 
 // measureBacklog publishes while nothing is delivered, then delivers.
 func (o *options) measureBacklog(ctx context.Context, b *bed, c db.Config, r *report, n int) (err error) {
-	e, err := openEvents(b, c, n)
+	e, err := openEvents(b, c, nil, n)
 	if err != nil {
 		return err
 	}

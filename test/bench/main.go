@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"cleave/platform/event/eventtest"
 )
 
 type options struct {
@@ -46,6 +48,7 @@ func (o *options) warmUp() int {
 }
 
 func main() {
+	eventtest.Main() // this program is also the broker that it measures with
 	var err error
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
 		err = serve(os.Args[2:])
@@ -62,7 +65,7 @@ func bench(args []string) (err error) {
 	o := &options{pprofAddr: "127.0.0.1:6060"}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.BoolVar(&o.short, "short", false, "one short round each: shows that everything runs, and measures nothing")
-	only := fs.String("only", "", "measure `PARTS` only, separated by commas: start, placing, reading, journey, sqlite, parts, events, lint")
+	only := fs.String("only", "", "measure `PARTS` only, separated by commas: start, placing, reading, journey, sqlite, parts, events, recovery, lint")
 	fs.IntVar(&o.starts, "starts", 9, "how many fresh starts")
 	fs.IntVar(&o.rounds, "rounds", 5, "how many rounds")
 	fs.DurationVar(&o.round, "round", 4*time.Second, "length of a round, in whole seconds")
@@ -120,6 +123,7 @@ func (o *options) measure(ctx context.Context, b *bed, r *report) (err error) {
 		{"sqlite", o.measureSQLite},
 		{"parts", o.measureParts},
 		{"events", o.measureEvents},
+		{"recovery", o.measureRecovery},
 		{"lint", o.measureLint},
 	} {
 		if o.only != nil && !slices.Contains(o.only, part.name) {
