@@ -50,7 +50,11 @@ func newUsers() *users {
 
 // spec is the module user with u as its service and issuer as its key source.
 func (u *users) spec(issuer *moduletest.Issuer) module.Spec {
-	return module.Spec{Name: "user", Publishes: []event.Type{userv1.Disabled}, Wire: func(env *module.Env) (module.Parts, error) {
+	const policy = `rpc, order, cleave.user.v1.UserService/GetUsers
+rpc, order, cleave.user.v1.UserService/ReserveCredit
+rpc, order, cleave.user.v1.UserService/CaptureCredit
+rpc, order, cleave.user.v1.UserService/ReleaseCredit`
+	return module.Spec{Name: "user", Publishes: []event.Type{userv1.Disabled}, Policy: policy, Wire: func(env *module.Env) (module.Parts, error) {
 		u.env = env
 		return module.Parts{Keys: issuer, RPC: func(r grpc.ServiceRegistrar) { userv1.RegisterUserServiceServer(r, u) }}, nil
 	}}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	userv1 "cleave/modules/user/v1"
+	"cleave/platform/auth"
 	"cleave/platform/fault"
 )
 
@@ -229,6 +230,15 @@ func TestGetUsers(t *testing.T) {
 		require.Equal(t, []string{"admin", "customer"}, r.GetUsers()[i].GetRoles())
 		require.Equal(t, "root@example.com", r.GetUsers()[i].GetEmail())
 		require.Equal(t, root.CreatedAt, r.GetUsers()[i].GetCreatedAt().AsTime())
+
+		both := &userv1.GetUsersRequest{Ids: []string{me.ID.String(), root.ID.String()}}
+		for role, want := range map[string]int{"customer": 1, "support": 2} {
+			r, err = f.users.GetUsers(auth.With(ctx, auth.Principal{Subject: me.ID.String(), Roles: []string{role}}), both)
+			require.NoError(t, err)
+			require.Len(t, r.GetUsers(), want, role)
+		}
+		_, err = f.users.GetUsers(auth.With(ctx, auth.Principal{Subject: me.ID.String(), Roles: []string{"guest"}}), both)
+		require.Equal(t, fault.Forbidden, fault.KindOf(err))
 
 		many := make([]string, 101)
 		for i := range many {

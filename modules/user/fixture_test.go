@@ -44,7 +44,7 @@ type heard struct {
 
 func (n *neighbour) spec() module.Spec {
 	return module.Spec{
-		Name: "neighbour", Uses: []string{"user"},
+		Name: "order", Uses: []string{"user"},
 		Subscribes: []event.Type{userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled},
 		Wire: func(env *module.Env) (module.Parts, error) {
 			conn, err := env.Conn("user")

@@ -15,6 +15,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -122,7 +123,7 @@ func (l *Log) complete(ctx context.Context, e *Entry) error {
 		if !ok || p.Subject == "" {
 			return fault.New(fault.Internal, "audit_actor_missing", "internal error").Wrap(fmt.Errorf("nobody is known to have done %s", e.Action))
 		}
-		e.Actor = Actor{Issuer: l.issuer, Subject: p.Subject}
+		e.Actor = Actor{Issuer: cmp.Or(p.Issuer, l.issuer), Subject: p.Subject}
 	}
 	if e.Address == "" {
 		e.Address = telemetry.Peer(ctx)

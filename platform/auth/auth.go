@@ -22,6 +22,12 @@ type Principal struct {
 	Actor      string   // who acts for the subject (RFC 8693 section 4.1); "" for itself
 }
 
+// Service is whom a module acts as on its own, in its event handlers. Without a decision it owns nothing: a handler's use case is
+// one that asks nobody's permission, because its module subscribes to the event.
+func Service(module string) Principal {
+	return Principal{Issuer: "system", Subject: "service:" + module, Roles: []string{RoleService}, Scopes: []string{module}}
+}
+
 // Decision is what a policy allows a principal with one permission.
 type Decision uint8
 

@@ -57,6 +57,7 @@ type Policy struct {
 	files map[string]*PolicyFile // by module
 	mu    sync.Mutex             // of rows, and of writing current
 	rows  map[string][]Rule      // by module
+	calls map[edge]string        // the permission that a call's principal needs
 	// current is replaced as a whole.
 	current atomic.Pointer[table]
 }
@@ -64,7 +65,7 @@ type Policy struct {
 // NewPolicy compiles the policy file of each module, by module name; ParsePolicy tells what they hold. The error names every line
 // that is amiss.
 func NewPolicy(modules map[string]string) (*Policy, error) {
-	p := &Policy{files: map[string]*PolicyFile{}, rows: map[string][]Rule{}}
+	p := &Policy{files: map[string]*PolicyFile{}, rows: map[string][]Rule{}, calls: map[edge]string{}}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(modules)) {
 		f, err := ParsePolicy(name, modules[name])
@@ -74,8 +75,25 @@ func NewPolicy(modules map[string]string) (*Policy, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	for _, f := range p.files {
+		for _, c := range f.Calls {
+			p.calls[edge{c.Caller, c.Method}] = c.Permission
+		}
+	}
 	return p, p.compile(p.rows)
 }
+
+type edge struct{ caller, method string }
+
+// MayCall reports whether a module may call a method, given as PACKAGE.SERVICE/METHOD, and which permission the principal of such
+// a call needs, "" for none.
+func (p *Policy) MayCall(caller, method string) (permission string, ok bool) {
+	permission, ok = p.calls[edge{caller, method}]
+	return permission, ok
+}
+
+// Calls returns who may call the methods of a module, as its policy file says.
+func (p *Policy) Calls(module string) []Call { return p.files[module].Calls }
 
 // SetRows puts the rows of a module's table in force, in place of those before: a Decide that begins after it has returned follows
 // them. Rows for permissions that the module's file does not name are left out: another version of the program brought them. On

@@ -107,7 +107,7 @@ func (b *Bus) Subscribe(module string, d *db.DB, declared []Type, handlers []Han
 		}
 		seen[name] = true
 		w := &worker{
-			subscriber: name, handler: h, db: d, o: h.options(b.o), stats: b.measures.of("subscriber", name), wake: make(chan struct{}, 1),
+			module: module, subscriber: name, handler: h, db: d, o: h.options(b.o), stats: b.measures.of("subscriber", name), wake: make(chan struct{}, 1),
 		}
 		for _, old := range h.formerly {
 			w.formerly = append(w.formerly, module+"."+old)

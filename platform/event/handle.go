@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cleave/platform/auth"
 	"cleave/platform/fault"
 	"cleave/platform/telemetry"
 )
@@ -46,7 +47,7 @@ func (w *worker) handle(ctx context.Context, row inboxRow) (err error) {
 				w.stuck.Add(-1)
 			}
 		}()
-		err = w.handler.handle(withCause(ctx, row.ID), row.meta(), row.Payload)
+		err = w.handler.handle(withCause(auth.With(ctx, auth.Service(w.module)), row.ID), row.meta(), row.Payload)
 	}()
 	select {
 	case err := <-done:

@@ -14,6 +14,7 @@ import (
 
 // worker handles the inbox of one subscriber, in order.
 type worker struct {
+	module     string
 	subscriber string
 	handler    Handler
 	formerly   []string // names of the subscriber that it takes over

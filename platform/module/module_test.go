@@ -176,9 +176,42 @@ func TestHost_RefusesToStart(t *testing.T) {
 	}
 }
 
+const callPolicy = `rpc, beta, grpc.testing.TestService/EmptyCall
+rpc, beta, grpc.testing.TestService/UnaryCall
+rpc, beta, grpc.testing.TestService/CacheableUnaryCall
+rpc, beta, grpc.testing.TestService/UnimplementedCall
+`
+
+func TestHost_MethodsNeedAPolicy(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ policy, want string }{
+		"None":       {strings.ReplaceAll(callPolicy, "rpc, beta, grpc.testing.TestService/UnaryCall\n", ""), `no policy lets a module call grpc.testing.TestService/UnaryCall: add "rpc, CALLER, grpc.testing.TestService/UnaryCall" to the policy of module alpha`},
+		"NoMethod":   {callPolicy + "rpc, beta, grpc.testing.TestService/Fly", "policy of module alpha, line 5: there is no method grpc.testing.TestService/Fly"},
+		"NoEdge":     {callPolicy + "rpc, gamma, grpc.testing.TestService/EmptyCall", "policy of module alpha, line 5: the Uses of module gamma does not name alpha"},
+		"Permission": {callPolicy + "rpc, beta, grpc.testing.TestService/EmptyCall, alpha:fly", `policy of module alpha, line 5: no policy grants the permission "alpha:fly"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			callee := withKeys(t, spec("alpha", hello))
+			callee.Policy = tt.policy
+			wire := callee.Wire
+			callee.Wire = func(e *module.Env) (module.Parts, error) {
+				p, err := wire(e)
+				p.RPC = func(r grpc.ServiceRegistrar) { testpb.RegisterTestServiceServer(r, echo{}) }
+				return p, err
+			}
+			specs := []module.Spec{callee, spec("beta", hello, "alpha"), spec("gamma", hello)}
+			h, err := module.NewHost(moduletest.Config(t, dbtest.SQLite(t), specs...), module.Options{}, specs...)
+			require.NoError(t, err)
+			require.EqualError(t, h.Start(t.Context()), tt.want)
+		})
+	}
+}
+
 func TestHost_EdgesComeFromUses(t *testing.T) {
 	t.Parallel()
 	callee := withKeys(t, spec("alpha", hello))
+	callee.Policy = callPolicy
 	wire := callee.Wire
 	callee.Wire = func(e *module.Env) (module.Parts, error) {
 		_, err := e.Conn("beta")

@@ -86,9 +86,12 @@ func (h *Host) wire(ctx context.Context) error {
 		if r.parts, err = r.spec.Wire(env); err != nil {
 			return fmt.Errorf("wire module %s: %w", r.spec.Name, err)
 		}
-		channels[r.spec.Name] = rpc.NewInProcess(h.o.Log)
+		channels[r.spec.Name] = rpc.NewInProcess(h.policy, h.o.Log)
 		if r.parts.RPC != nil {
 			r.parts.RPC(channels[r.spec.Name])
+		}
+		if err := h.checkCalls(r.spec.Name, channels[r.spec.Name].GetServiceInfo()); err != nil {
+			return err
 		}
 		if r.parts.Keys != nil {
 			if h.keys != nil {

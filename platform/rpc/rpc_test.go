@@ -26,10 +26,34 @@ import (
 type service struct {
 	testpb.UnimplementedTestServiceServer
 	unary func(ctx context.Context, in *testpb.SimpleRequest) (*testpb.SimpleResponse, error)
+	empty func(ctx context.Context)
+}
+
+func (s *service) EmptyCall(ctx context.Context, _ *testpb.Empty) (*testpb.Empty, error) {
+	s.empty(ctx)
+	return &testpb.Empty{}, nil
+}
+
+func (s *service) CacheableUnaryCall(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+	return &testpb.SimpleResponse{}, nil
 }
 
 func (s *service) UnaryCall(ctx context.Context, in *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 	return s.unary(ctx, in)
+}
+
+// orders is a policy by which the module order may call the service, except for one method, and needs a permission for another.
+func orders(t testing.TB) *auth.Policy {
+	t.Helper()
+	p, err := auth.NewPolicy(map[string]string{"user": `
+rpc, order, grpc.testing.TestService/UnaryCall
+rpc, order, grpc.testing.TestService/UnimplementedCall
+rpc, order, grpc.testing.TestService/EmptyCall, user:read
+rpc, billing, grpc.testing.TestService/CacheableUnaryCall
+p, customer, user:read, own
+p, support, user:read, any`})
+	require.NoError(t, err)
+	return p
 }
 
 // onEachTransport runs fn with the same service behind an in-process channel
@@ -38,12 +62,12 @@ func onEachTransport(t *testing.T, s *service, fn func(t *testing.T, client test
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	t.Run("in process", func(t *testing.T) {
-		channel := rpc.NewInProcess(log)
+		channel := rpc.NewInProcess(orders(t), log)
 		testpb.RegisterTestServiceServer(channel, s)
 		fn(t, testpb.NewTestServiceClient(rpc.NewEdge("order", "user", rpc.Local{}, channel)))
 	})
 	t.Run("network", func(t *testing.T) {
-		server := grpc.NewServer(grpc.UnaryInterceptor(rpc.ServerInterceptor(rpc.Local{}, log)))
+		server := grpc.NewServer(grpc.UnaryInterceptor(rpc.ServerInterceptor(rpc.Local{}, orders(t), log)))
 		testpb.RegisterTestServiceServer(server, s)
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
@@ -219,6 +243,47 @@ func TestEdge_UnknownMethod(t *testing.T) {
 	})
 }
 
+func TestEdge_Access(t *testing.T) {
+	t.Parallel()
+	type seen struct {
+		subject string
+		anyone  bool
+	}
+	var got *seen
+	s := &service{empty: func(ctx context.Context) {
+		got = &seen{}
+		got.subject, got.anyone = auth.Owner(ctx)
+	}}
+	onEachTransport(t, s, func(t *testing.T, client testpb.TestServiceClient) {
+		_, err := client.CacheableUnaryCall(t.Context(), &testpb.SimpleRequest{})
+		require.Equal(t, fault.Forbidden, fault.KindOf(err), "another module's method")
+		require.Equal(t, "caller_denied", fault.CodeOf(err))
+		for name, c := range map[string]struct {
+			who  *auth.Principal
+			want *seen
+		}{
+			"Nobody":     {nil, &seen{}},
+			"Own":        {&auth.Principal{Subject: "u1", Roles: []string{"customer"}}, &seen{"u1", false}},
+			"Any":        {&auth.Principal{Subject: "u2", Roles: []string{"support"}}, &seen{"u2", true}},
+			"OtherRole":  {&auth.Principal{Subject: "u3", Roles: []string{"guest"}}, nil},
+			"OtherScope": {&auth.Principal{Subject: "u4", Roles: []string{"support"}, Scopes: []string{"order"}}, nil},
+		} {
+			got = nil
+			ctx := t.Context()
+			if c.who != nil {
+				ctx = auth.With(ctx, *c.who)
+			}
+			_, err := client.EmptyCall(ctx, &testpb.Empty{})
+			if c.want == nil {
+				require.Equal(t, "permission_denied", fault.CodeOf(err), name)
+			} else {
+				require.NoError(t, err, name)
+			}
+			require.Equal(t, c.want, got, name)
+		}
+	})
+}
+
 func TestEdge_StreamsAreRefused(t *testing.T) {
 	t.Parallel()
 	onEachTransport(t, &service{}, func(t *testing.T, client testpb.TestServiceClient) {
@@ -233,7 +298,7 @@ func TestEdge_Switch(t *testing.T) {
 		s := &service{unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 			return &testpb.SimpleResponse{Username: name}, nil
 		}}
-		c := rpc.NewInProcess(slog.New(slog.DiscardHandler))
+		c := rpc.NewInProcess(orders(t), slog.New(slog.DiscardHandler))
 		testpb.RegisterTestServiceServer(c, s)
 		return c
 	}
@@ -254,7 +319,7 @@ func BenchmarkEdge_InProcess(b *testing.B) {
 	s := &service{unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 		return &testpb.SimpleResponse{Username: "u1"}, nil
 	}}
-	c := rpc.NewInProcess(slog.New(slog.DiscardHandler))
+	c := rpc.NewInProcess(orders(b), slog.New(slog.DiscardHandler))
 	testpb.RegisterTestServiceServer(c, s)
 	client := testpb.NewTestServiceClient(rpc.NewEdge("order", "user", rpc.Local{}, c))
 	ctx := auth.With(b.Context(), auth.Principal{Subject: "u1", Session: "s1", Roles: []string{"customer"}})

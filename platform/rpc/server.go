@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"go.opentelemetry.io/otel"
@@ -43,17 +44,52 @@ func (Local) Decode(token string) (auth.Principal, error) {
 	return p, nil
 }
 
+// Access decides on calls, as auth.Policy does.
+type Access interface {
+	// MayCall reports whether the module caller may call the method PACKAGE.SERVICE/METHOD, and which permission the
+	// principal of such a call needs, "" for none.
+	MayCall(caller, method string) (permission string, ok bool)
+	Decide(who auth.Principal, permission string) auth.Decision
+}
+
 // NewInProcess returns the channel on which a module's service is registered
 // and called inside one process. Messages are cloned, and neither context
 // values nor error causes cross it.
-func NewInProcess(log *slog.Logger) *inprocgrpc.Channel {
-	return new(inprocgrpc.Channel).WithServerUnaryInterceptor(ServerInterceptor(Local{}, log))
+func NewInProcess(access Access, log *slog.Logger) *inprocgrpc.Channel {
+	return new(inprocgrpc.Channel).WithServerUnaryInterceptor(ServerInterceptor(Local{}, access, log))
+}
+
+// authorise refuses, with a Forbidden fault, a module that may not call the method, code caller_denied, and a principal without
+// the permission that the method asks for. The context it returns carries the principal and the decision, for auth.Owner.
+func authorise(ctx context.Context, method string, md metadata.MD, identity Identity, access Access) (context.Context, error) {
+	caller := carrier(md).Get(callerKey)
+	permission, ok := access.MayCall(caller, strings.TrimPrefix(method, "/"))
+	if !ok {
+		return ctx, fault.New(fault.Forbidden, "caller_denied", "the module %q may not call %s", caller, method)
+	}
+	token := carrier(md).Get(principalKey)
+	if token == "" {
+		return ctx, nil
+	}
+	p, err := identity.Decode(token)
+	if err != nil {
+		return ctx, err
+	}
+	ctx = auth.With(ctx, p)
+	if permission == "" {
+		return ctx, nil
+	}
+	d := access.Decide(p, permission)
+	if d == auth.Deny {
+		return ctx, fault.New(fault.Forbidden, "permission_denied", "this needs the permission %s", permission)
+	}
+	return auth.WithDecision(ctx, d), nil
 }
 
 // ServerInterceptor is the callee's half of the pair: it restores request id,
-// trace and principal, turns a panic into an Internal fault, logs Internal
+// trace and principal, asks access, turns a panic into an Internal fault, logs Internal
 // faults with their cause, and maps faults to statuses.
-func ServerInterceptor(identity Identity, log *slog.Logger) grpc.UnaryServerInterceptor {
+func ServerInterceptor(identity Identity, access Access, log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		md, _ := metadata.FromIncomingContext(ctx)
 		ctx = otel.GetTextMapPropagator().Extract(ctx, carrier(md))
@@ -62,12 +98,9 @@ func ServerInterceptor(identity Identity, log *slog.Logger) grpc.UnaryServerInte
 		}
 		ctx, span := telemetry.StartServer(ctx, info.FullMethod)
 		resp, err := func() (resp any, err error) {
-			if token := carrier(md).Get(principalKey); token != "" {
-				p, err := identity.Decode(token)
-				if err != nil {
-					return nil, err
-				}
-				ctx = auth.With(ctx, p)
+			ctx, err := authorise(ctx, info.FullMethod, md, identity, access)
+			if err != nil {
+				return nil, err
 			}
 			return recovered(ctx, req, handler)
 		}()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cleave/modules/order"
+	"cleave/modules/user"
 	userv1 "cleave/modules/user/v1"
 	"cleave/platform/auth"
 	"cleave/platform/module"
@@ -72,7 +73,11 @@ func (users) CaptureCredit(context.Context, *userv1.CaptureCreditRequest) (*user
 }
 
 func measureCall() (string, error) {
-	channel := rpc.NewInProcess(slog.New(slog.DiscardHandler))
+	policy, err := auth.NewPolicy(map[string]string{"user": user.Module.Policy})
+	if err != nil {
+		return "", err
+	}
+	channel := rpc.NewInProcess(policy, slog.New(slog.DiscardHandler))
 	userv1.RegisterUserServiceServer(channel, users{})
 	client := userv1.NewUserServiceClient(rpc.NewEdge("order", "user", rpc.Local{}, channel))
 	return cost(func() error {

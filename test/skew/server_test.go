@@ -19,8 +19,16 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"cleave/platform/auth"
 	"cleave/platform/rpc"
 )
+
+// open lets everyone call everything: who may is not what is tested here.
+type open struct{}
+
+func (open) MayCall(string, string) (permission string, ok bool) { return "", true }
+
+func (open) Decide(auth.Principal, string) auth.Decision { return auth.Any }
 
 // transports returns a server on each transport, with what register adds, as a
 // module calls it.
@@ -28,9 +36,9 @@ func transports(t testing.TB, register func(grpc.ServiceRegistrar)) map[string]*
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	// A process holds one version of a type, and its channel copies from one to the same. Here there are two.
-	channel := rpc.NewInProcess(log).WithCloner(inprocgrpc.CodecClonerV2(encoding.GetCodecV2(codec.Name)))
+	channel := rpc.NewInProcess(open{}, log).WithCloner(inprocgrpc.CodecClonerV2(encoding.GetCodecV2(codec.Name)))
 	register(channel)
-	server := grpc.NewServer(grpc.UnaryInterceptor(rpc.ServerInterceptor(rpc.Local{}, log)))
+	server := grpc.NewServer(grpc.UnaryInterceptor(rpc.ServerInterceptor(rpc.Local{}, open{}, log)))
 	register(server)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -39,7 +39,7 @@ const (
 // the same request may be sent again.
 type UserServiceClient interface {
 	// GetUsers reads up to 100 users in one call. The answer holds each known id once, in no particular order; an unknown id
-	// is left out, which is not an error.
+	// is left out, which is not an error. A call for a user who may read only themselves leaves out all others.
 	GetUsers(ctx context.Context, in *GetUsersRequest, opts ...grpc.CallOption) (*GetUsersResponse, error)
 	// ReserveCredit moves an amount from a user's available credit to the reserved part, where it stays until it is captured
 	// or released by the same key. Repeating a call with the same content changes nothing and succeeds, also once the
@@ -120,7 +120,7 @@ func (c *userServiceClient) ReleaseCredit(ctx context.Context, in *ReleaseCredit
 // the same request may be sent again.
 type UserServiceServer interface {
 	// GetUsers reads up to 100 users in one call. The answer holds each known id once, in no particular order; an unknown id
-	// is left out, which is not an error.
+	// is left out, which is not an error. A call for a user who may read only themselves leaves out all others.
 	GetUsers(context.Context, *GetUsersRequest) (*GetUsersResponse, error)
 	// ReserveCredit moves an amount from a user's available credit to the reserved part, where it stays until it is captured
 	// or released by the same key. Repeating a call with the same content changes nothing and succeeds, also once the

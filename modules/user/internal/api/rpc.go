@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
@@ -10,6 +11,7 @@ import (
 	"cleave/modules/user/internal/app"
 	"cleave/modules/user/internal/domain"
 	userv1 "cleave/modules/user/v1"
+	"cleave/platform/auth"
 	"cleave/platform/fault"
 )
 
@@ -37,6 +39,10 @@ func (s service) GetUsers(ctx context.Context, r *userv1.GetUsersRequest) (*user
 		if ids[i], err = parseID("ids", id); err != nil {
 			return nil, err
 		}
+	}
+	if _, ok := auth.From(ctx); ok {
+		subject, anyone := auth.Owner(ctx)
+		ids = slices.DeleteFunc(ids, func(id string) bool { return !anyone && id != subject })
 	}
 	users, err := s.app.Users(ctx, ids)
 	if err != nil {
