@@ -1,5 +1,5 @@
-// Package rabbit is the event pipe over RabbitMQ, by its maintained client:
-// Watermill's adapter waits for each message's confirmation alone.
+// Package rabbit is the event pipe over RabbitMQ, by the client that its makers
+// maintain.
 //
 // Events go through one topic exchange into a durable queue of each
 // subscriber, which one replica at a time consumes: the single active consumer
