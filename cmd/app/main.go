@@ -29,5 +29,5 @@ func main() {
 
 // run is main without the process; it returns the exit code.
 func run(ctx context.Context, args []string) int {
-	return cli.Main(ctx, args, cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, version, modules, demo.Command)
+	return cli.Main(ctx, args, faults(cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Environ()}), version, modules, demo.Command)
 }

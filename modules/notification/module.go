@@ -30,7 +30,8 @@ var policy string
 var Module = module.Spec{
 	Name: "notification",
 	Subscribes: []event.Type{
-		userv1.Registered, userv1.ProfileChanged, userv1.Disabled,
+		userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Deleted,
+		userv1.EmailVerificationRequested, userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted, userv1.SecondFactorChanged,
 		orderv1.Confirmed, orderv1.Rejected, orderv1.Cancelled, orderv1.Shipped,
 	},
 	Migrations: migrations.FS,
@@ -44,6 +45,14 @@ var Module = module.Spec{
 type settings struct {
 	SMTP smtp  `mapstructure:"smtp"`
 	Mail retry `mapstructure:"mail"`
+	// Links are the pages of a front end that take the codes of mails; without one, the mail has the code alone.
+	Links links `mapstructure:"links"`
+}
+
+// links are addresses in which {token} stands for the code.
+type links struct {
+	VerifyEmail   string `mapstructure:"verify_email" validate:"omitempty,http_url,contains={token}" allowed:"a URL with {token} in it, or empty"`
+	ResetPassword string `mapstructure:"reset_password" validate:"omitempty,http_url,contains={token}" allowed:"a URL with {token} in it, or empty"`
 }
 
 // smtp is the server that takes the mails. Without an address they become
@@ -80,7 +89,7 @@ func wire(env *module.Env) (module.Parts, error) {
 	if err != nil {
 		return module.Parts{}, err
 	}
-	writer, err := wording.New()
+	writer, err := wording.New(wording.Links(s.Links))
 	if err != nil {
 		return module.Parts{}, err
 	}

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -59,8 +61,9 @@ func eachWith(t *testing.T, change func(*settings), fn func(t *testing.T, w *wor
 
 // listener stands in for a module that follows all orders.
 type listener struct {
-	mu   sync.Mutex
-	seen map[string][]proto.Message // by order, in the order of arrival
+	mu    sync.Mutex
+	seen  map[string][]proto.Message            // by order, in the order of arrival
+	heard map[string]map[string]map[string]bool // by order and event: the ids
 }
 
 func (l *listener) spec() module.Spec {
@@ -82,11 +85,30 @@ func hear[T proto.Message](l *listener) func(context.Context, event.Meta, T) err
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.seen == nil {
-			l.seen = map[string][]proto.Message{}
+			l.seen, l.heard = map[string][]proto.Message{}, map[string]map[string]map[string]bool{}
 		}
 		l.seen[m.Key] = append(l.seen[m.Key], e)
+		if l.heard[m.Key] == nil {
+			l.heard[m.Key] = map[string]map[string]bool{}
+		}
+		kind := string(e.ProtoReflect().Descriptor().Name())
+		if l.heard[m.Key][kind] == nil {
+			l.heard[m.Key][kind] = map[string]bool{}
+		}
+		l.heard[m.Key][kind][m.ID] = true
 		return nil
 	}
+}
+
+// ids are the events of an order that were heard, each kind with its ids.
+func (l *listener) ids(order uuid.UUID) map[string][]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[string][]string{}
+	for kind, ids := range l.heard[order.String()] {
+		all[kind] = slices.Sorted(maps.Keys(ids))
+	}
+	return all
 }
 
 // of waits until a message like want was heard of the order.

@@ -45,7 +45,10 @@ type heard struct {
 func (n *neighbour) spec() module.Spec {
 	return module.Spec{
 		Name: "order", Uses: []string{"user"},
-		Subscribes: []event.Type{userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled},
+		Subscribes: []event.Type{
+			userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.EmailVerificationRequested,
+			userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted,
+		},
 		Wire: func(env *module.Env) (module.Parts, error) {
 			conn, err := env.Conn("user")
 			n.users = userv1.NewUserServiceClient(conn)
@@ -55,6 +58,10 @@ func (n *neighbour) spec() module.Spec {
 					event.On(userv1.ProfileChanged, "profile_changed", hear[*userv1.UserProfileChanged](n)),
 					event.On(userv1.Disabled, "disabled", hear[*userv1.UserDisabled](n)),
 					event.On(userv1.Enabled, "enabled", hear[*userv1.UserEnabled](n)),
+					event.On(userv1.EmailVerificationRequested, "verification", hear[*userv1.UserEmailVerificationRequested](n)),
+					event.On(userv1.PasswordResetRequested, "reset", hear[*userv1.UserPasswordResetRequested](n)),
+					event.On(userv1.PasswordChanged, "password", hear[*userv1.UserPasswordChanged](n)),
+					event.On(userv1.RegistrationAttempted, "attempt", hear[*userv1.UserRegistrationAttempted](n)),
 				},
 			}, err
 		},
@@ -80,9 +87,14 @@ type fixture struct {
 // setup checks the ledger when the test has ended.
 func setup(t *testing.T, cfg *config.Config) *fixture {
 	t.Helper()
+	return setupWith(t, cfg, func(specs ...module.Spec) *module.Host { return moduletest.Start(t, cfg, specs...) })
+}
+
+func setupWith(t *testing.T, cfg *config.Config, start func(...module.Spec) *module.Host) *fixture {
+	t.Helper()
 	f := &fixture{cfg: cfg, neighbour: &neighbour{events: make(chan heard, 1000)}}
 	cfg.HTTP.RequestTimeout = time.Minute // hashing passwords takes its time on a busy machine
-	f.host = moduletest.Start(t, cfg, user.Module, f.spec())
+	f.host = start(user.Module, f.spec())
 	var err error
 	f.client, err = userrest.NewClientWithResponses(f.host.URL())
 	require.NoError(t, err)

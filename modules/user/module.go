@@ -28,8 +28,12 @@ var policy string
 
 // Module is all that a process needs to know about users.
 var Module = module.Spec{
-	Name:        "user",
-	Publishes:   []event.Type{userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked},
+	Name: "user",
+	Publishes: []event.Type{
+		userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked,
+		userv1.EmailVerificationRequested, userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted,
+		userv1.SecondFactorChanged, userv1.Deleted,
+	},
 	Revokes:     []revocation.Source{revocation.On(userv1.Revoked, revoked)},
 	Migrations:  migrations.FS,
 	Constraints: store.Constraints,
@@ -52,6 +56,8 @@ type settings struct {
 	Currency string `mapstructure:"currency" validate:"iso4217" allowed:"an ISO 4217 code such as EUR"`
 	// HashConcurrency is how many passwords are hashed at once, each with a core and 19 MiB; 0 is one for two cores.
 	HashConcurrency int `mapstructure:"hash_concurrency" validate:"min=0,max=256"`
+	// RequireVerifiedEmail keeps users from logging in before they have verified their address.
+	RequireVerifiedEmail bool `mapstructure:"require_verified_email"`
 }
 
 // startTimeout bounds what wire asks of the database.
@@ -80,7 +86,7 @@ func wire(env *module.Env) (module.Parts, error) {
 	signer := auth.NewSigner(ring.Signing, env.Auth.Issuer, env.Auth.Audience, env.Auth.AccessTTL, env.Now)
 	a := app.New(app.Deps{
 		DB: env.DB, Store: users, Events: env.Events, Audit: env.Audit, Passwords: password.New(slots, domain.ErrPasswordsBusy), Signer: signer,
-		Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL,
+		Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL, RequireVerified: s.RequireVerifiedEmail,
 		TokenFile: filepath.Join(env.DataDir, cli.TokenFile),
 	})
 	token, err := a.OfferFirstAdmin(ctx)

@@ -40,6 +40,8 @@ type IO struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Env      []string // as os.Environ returns it; nil means that of the process
+	// Host changes how serve runs the modules, in a program made for tests; nil: not at all.
+	Host func(*module.Options)
 }
 
 // Extra is a command that belongs to no module.

@@ -33,7 +33,11 @@ func (a *app) serve() *cobra.Command {
 				defer cancel()
 				err = errors.Join(err, endTracing(ctx))
 			}()
-			host, err := module.NewHost(cfg, module.Options{Log: log, Out: a.Err, Version: a.version}, a.modules...)
+			o := module.Options{Log: log, Out: a.Err, Version: a.version}
+			if a.Host != nil {
+				a.Host(&o)
+			}
+			host, err := module.NewHost(cfg, o, a.modules...)
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -26,6 +27,10 @@ type Config struct {
 	RoleSecret string            // key of the module roles' passwords; empty: AdminDSN's password
 	Modules    map[string]string // complete DSN of a module that has its own server or role
 	MaxConns   int               // Postgres: connections per module, at least 2; 0 = 4 x GOMAXPROCS, at least 8
+
+	// Commit stands around every commit, for tests that make it fail; nil: nothing does. What it does not commit is
+	// rolled back, and what it returns counts as the commit's error.
+	Commit func(ctx context.Context, module string, commit func() error) error
 }
 
 // Dialect is "postgres" when a server is configured for all modules, else

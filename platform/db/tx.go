@@ -190,9 +190,29 @@ func (t *txn) finish(ctx context.Context) ([]func(), error) {
 		}
 		return nil, t.err
 	}
-	t.err = t.physical.commit(ctx)
+	t.err = t.db.commit(ctx, t.physical)
 	t.committed = t.err == nil
 	return t.after, t.err
+}
+
+// commit ends a physical transaction, also when Config.Commit keeps it from
+// committing.
+func (d *DB) commit(ctx context.Context, p transaction) error {
+	if d.config.Commit == nil {
+		return p.commit(ctx)
+	}
+	tried := false
+	err := d.config.Commit(ctx, d.module, func() error {
+		tried = true
+		return p.commit(ctx)
+	})
+	if tried {
+		return err
+	}
+	if unseen := p.rollback(); unseen != nil {
+		return unseen
+	}
+	return err
 }
 
 // rollback ends the transaction; it does nothing to one that has ended. An

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 
 	"cleave/platform/auth"
 	"cleave/platform/config"
@@ -62,6 +63,16 @@ type Options struct {
 	// Exact makes a response that the OpenAPI document does not describe a 500,
 	// for tests.
 	Exact bool
+	// Faults is for tests that make things fail.
+	Faults Faults
+}
+
+// Faults stand between the modules and what they stand on. A nil one does
+// nothing.
+type Faults struct {
+	Commit func(ctx context.Context, module string, commit func() error) error // see db.Config
+	Conn   func(from, to string, c grpc.ClientConnInterface) grpc.ClientConnInterface
+	Pipe   func(event.Pipe) event.Pipe
 }
 
 // Line is a line of the start-up block.

@@ -34,6 +34,7 @@ import (
 // modules at once.
 func (h *Host) openDatabases(ctx context.Context) error {
 	c := h.cfg.Database()
+	c.Commit = h.o.Faults.Commit
 	names := make([]string, len(h.specs))
 	h.running = make([]*running, len(h.specs))
 	for i, s := range h.specs {
@@ -70,6 +71,9 @@ func (h *Host) wire(ctx context.Context) error {
 	h.pipe, err = broker.Open(broker.Config{URL: e.Pipe, Retention: e.PipeRetention, Folder: filepath.Join(h.cfg.Data.Dir, "nats"), Log: h.o.Log})
 	if err != nil {
 		return fmt.Errorf("open events.pipe: %w", err)
+	}
+	if h.o.Faults.Pipe != nil {
+		h.pipe = h.o.Faults.Pipe(h.pipe)
 	}
 	h.bus = event.NewBus(event.Options{
 		Batch: e.Batch, Poll: e.Poll, MaxAttempts: e.MaxAttempts, BackoffMin: e.BackoffMin, BackoffMax: e.BackoffMax,
@@ -150,6 +154,9 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 	}
 	for _, to := range r.spec.Uses {
 		var target grpc.ClientConnInterface = channels[to]
+		if h.o.Faults.Conn != nil {
+			target = h.o.Faults.Conn(r.spec.Name, to, target)
+		}
 		edge := rpc.NewEdge(r.spec.Name, to, rpc.Local{}, target)
 		env.edges[to] = edge
 		edge.Observe(h.metrics)

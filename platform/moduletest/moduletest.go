@@ -55,7 +55,12 @@ func Each(t *testing.T, specs []module.Spec, fn func(t *testing.T, cfg *config.C
 // not stop cleanly. CLEAVE_TEST_LOG=1 shows the log.
 func Start(t testing.TB, cfg *config.Config, specs ...module.Spec) *module.Host {
 	t.Helper()
-	o := module.Options{Version: "test", Exact: true}
+	return start(t, cfg, module.Faults{}, specs...)
+}
+
+func start(t testing.TB, cfg *config.Config, faults module.Faults, specs ...module.Spec) *module.Host {
+	t.Helper()
+	o := module.Options{Version: "test", Exact: true, Faults: faults}
 	if os.Getenv("CLEAVE_TEST_LOG") != "" {
 		o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}

@@ -13,7 +13,7 @@ import (
 // authorise returns ctx with the principal and the decision, as far as they are known on an error.
 func (m *mounted) authorise(ctx context.Context, c *gin.Context, op *operation) (context.Context, error) {
 	if op.public {
-		return ctx, nil
+		return withClient(ctx, c), nil
 	}
 	token, err := bearer(c.Request.Header["Authorization"])
 	if err != nil {

@@ -19,7 +19,9 @@ type Program struct {
 	Timeout time.Duration
 	Steps   []ProgramStep
 	Retired []ProgramStep
-	Failed  Action // never nil
+	Failed  Action // never nil; runs in the module's transaction
+	// FailedRetry is the policy of Failed.
+	FailedRetry RetryPolicy
 }
 
 // ProgramStep is a Step; its policies have their defaults.
@@ -40,7 +42,7 @@ var stepName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 // Compile erases the type of d. It panics when a step has no proper or no
 // unique name, or no Do, or when one that is not retriable follows one that is.
 func Compile[S any](d Definition[S]) *Program {
-	p := &Program{Name: d.Name, Timeout: d.Timeout, Failed: typed(d.Failed)}
+	p := &Program{Name: d.Name, Timeout: d.Timeout, Failed: typed(d.Failed), FailedRetry: RetryPolicy{}.withDefaults(true, true)}
 	seen := map[string]bool{}
 	compile := func(st Step[S]) ProgramStep {
 		if !stepName.MatchString(st.Name) || seen[st.Name] || st.Do == nil {

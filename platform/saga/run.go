@@ -126,7 +126,7 @@ func (x *execution) backward(st ProgramStep) act {
 // end runs the definition's Failed in the transaction that closes the saga.
 func (x *execution) end() act {
 	return act{
-		kind: KindEnd, do: x.program.Failed, local: true, retry: RetryPolicy{}.withDefaults(true, true),
+		kind: KindEnd, do: x.program.Failed, local: true, retry: x.program.FailedRetry,
 		done:    func(in *instance) { in.State = Compensated },
 		refused: x.giveUp,
 	}

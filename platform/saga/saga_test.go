@@ -110,15 +110,19 @@ func setup(t *testing.T, c db.Config, fail map[string]func() error) *world {
 
 // register makes a new runner, as a new process would.
 func (w *world) register(lease, timeout time.Duration) {
-	w.runner = saga.NewRunner(w.db, saga.Options{
-		Poll: 5 * time.Millisecond, Lease: lease, Workers: 4, Log: slog.New(slog.DiscardHandler), Now: time.Now, Owner: uuid.NewString(),
-	})
+	w.newRunner(lease)
 	w.saga = saga.Register(w.runner, saga.Definition[trip]{
 		Name: "trip", Timeout: timeout,
 		Steps: []saga.Step[trip]{w.step("book", false), w.step("pay", false), w.step("confirm", true)},
 		Failed: func(ctx context.Context, s *trip, cause *fault.Error) error {
 			return w.act(ctx, s, "failed "+cause.Code, true)
 		},
+	})
+}
+
+func (w *world) newRunner(lease time.Duration) {
+	w.runner = saga.NewRunner(w.db, saga.Options{
+		Poll: 5 * time.Millisecond, Lease: lease, Workers: 4, Log: slog.New(slog.DiscardHandler), Now: time.Now, Owner: uuid.NewString(),
 	})
 }
 

@@ -37,10 +37,6 @@ func (s *scene) access() []request {
 func (s *scene) taken() []request {
 	return []request{
 		{
-			name: "Email", from: s.unknown, method: "POST", path: "/api/v1/users", status: 409, code: "email_taken",
-			body: fmt.Sprintf(`{"email":"A%s","password":%q,"display_name":"Ada"}`, s.buyer.email[1:], password),
-		},
-		{
 			name: "SKU", from: s.w.admin, method: "POST", path: "/api/v1/products", status: 409, code: "sku_taken",
 			body: fmt.Sprintf(`{"sku":%q,"name":"new","price":{"minor_units":1,"currency":"EUR"},"stock":1}`, s.lamp.SKU),
 		},

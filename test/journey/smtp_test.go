@@ -103,11 +103,11 @@ func TestSMTP(t *testing.T) {
 				subjects = append(subjects, l.subject)
 			}
 		}
-		return len(subjects) >= 4 // registered, confirmed twice, shipped
+		return len(subjects) >= 5 // registered, to be verified, confirmed twice, shipped
 	}), "not all mails have come")
 	w.balanced(t)
-	require.Len(t, subjects, 4)
+	require.Len(t, subjects, 5)
 	require.Empty(t, w.eml(t, "*"))
 	slices.Sort(subjects)
-	require.Len(t, slices.Compact(subjects), 4, "a mail came twice: %v", subjects)
+	require.Len(t, slices.Compact(subjects), 5, "a mail came twice: %v", subjects)
 }

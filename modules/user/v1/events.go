@@ -9,4 +9,11 @@ var (
 	Disabled       = event.Define[*UserDisabled]()
 	Enabled        = event.Define[*UserEnabled]()
 	Revoked        = event.Define[*AccessRevoked]()
+
+	EmailVerificationRequested = event.Define[*UserEmailVerificationRequested]()
+	PasswordResetRequested     = event.Define[*UserPasswordResetRequested]()
+	PasswordChanged            = event.Define[*UserPasswordChanged]()
+	RegistrationAttempted      = event.Define[*UserRegistrationAttempted]()
+	SecondFactorChanged        = event.Define[*UserSecondFactorChanged]()
+	Deleted                    = event.Define[*UserDeleted]()
 )

@@ -94,7 +94,9 @@ type User struct {
 	// The roles that decide the user's permissions, such as customer or admin.
 	Roles []string `protobuf:"bytes,5,rep,name=roles,proto3" json:"roles,omitempty"`
 	// When the user registered, in UTC.
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// True once the user has shown to read mails at the address.
+	EmailVerified bool `protobuf:"varint,7,opt,name=email_verified,json=emailVerified,proto3" json:"email_verified,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -169,6 +171,13 @@ func (x *User) GetCreatedAt() *timestamppb.Timestamp {
 		return x.CreatedAt
 	}
 	return nil
+}
+
+func (x *User) GetEmailVerified() bool {
+	if x != nil {
+		return x.EmailVerified
+	}
+	return false
 }
 
 // GetUsersRequest names the users to read.
@@ -824,6 +833,330 @@ func (x *UserEnabled) GetUserId() string {
 	return ""
 }
 
+// UserEmailVerificationRequested is published when a user shall show to read mails at their address. The token works once; whoever
+// mails it forgets it afterwards.
+type UserEmailVerificationRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user's UUID.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// What the user gives back: up to 128 letters, digits, - and _.
+	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// When the token ends, in UTC.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserEmailVerificationRequested) Reset() {
+	*x = UserEmailVerificationRequested{}
+	mi := &file_modules_user_v1_user_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserEmailVerificationRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserEmailVerificationRequested) ProtoMessage() {}
+
+func (x *UserEmailVerificationRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_modules_user_v1_user_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserEmailVerificationRequested.ProtoReflect.Descriptor instead.
+func (*UserEmailVerificationRequested) Descriptor() ([]byte, []int) {
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *UserEmailVerificationRequested) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserEmailVerificationRequested) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *UserEmailVerificationRequested) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// UserPasswordResetRequested is published when somebody wants to set a new password for a user without knowing the present one. The
+// token works once; whoever mails it forgets it afterwards.
+type UserPasswordResetRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user's UUID.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// What the user gives back: up to 128 letters, digits, - and _.
+	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// When the token ends, in UTC.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserPasswordResetRequested) Reset() {
+	*x = UserPasswordResetRequested{}
+	mi := &file_modules_user_v1_user_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserPasswordResetRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserPasswordResetRequested) ProtoMessage() {}
+
+func (x *UserPasswordResetRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_modules_user_v1_user_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserPasswordResetRequested.ProtoReflect.Descriptor instead.
+func (*UserPasswordResetRequested) Descriptor() ([]byte, []int) {
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *UserPasswordResetRequested) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserPasswordResetRequested) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *UserPasswordResetRequested) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// UserPasswordChanged is published when a user's password was changed or reset.
+type UserPasswordChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user's UUID.
+	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserPasswordChanged) Reset() {
+	*x = UserPasswordChanged{}
+	mi := &file_modules_user_v1_user_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserPasswordChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserPasswordChanged) ProtoMessage() {}
+
+func (x *UserPasswordChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_modules_user_v1_user_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserPasswordChanged.ProtoReflect.Descriptor instead.
+func (*UserPasswordChanged) Descriptor() ([]byte, []int) {
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UserPasswordChanged) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// UserRegistrationAttempted is published when somebody wanted to register with the address that a user has already.
+type UserRegistrationAttempted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The UUID of the user who has the address.
+	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserRegistrationAttempted) Reset() {
+	*x = UserRegistrationAttempted{}
+	mi := &file_modules_user_v1_user_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRegistrationAttempted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRegistrationAttempted) ProtoMessage() {}
+
+func (x *UserRegistrationAttempted) ProtoReflect() protoreflect.Message {
+	mi := &file_modules_user_v1_user_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRegistrationAttempted.ProtoReflect.Descriptor instead.
+func (*UserRegistrationAttempted) Descriptor() ([]byte, []int) {
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UserRegistrationAttempted) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// UserSecondFactorChanged is published when a user has begun or ceased to need a second factor to log in.
+type UserSecondFactorChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user's UUID.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// True when it is needed from now on.
+	Enabled       bool `protobuf:"varint,2,opt,name=enabled,proto3" json:"enabled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserSecondFactorChanged) Reset() {
+	*x = UserSecondFactorChanged{}
+	mi := &file_modules_user_v1_user_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserSecondFactorChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserSecondFactorChanged) ProtoMessage() {}
+
+func (x *UserSecondFactorChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_modules_user_v1_user_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserSecondFactorChanged.ProtoReflect.Descriptor instead.
+func (*UserSecondFactorChanged) Descriptor() ([]byte, []int) {
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *UserSecondFactorChanged) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserSecondFactorChanged) GetEnabled() bool {
+	if x != nil {
+		return x.Enabled
+	}
+	return false
+}
+
+// UserDeleted is published when a user has deleted their account: whoever follows it erases what tells of the person. It is the last
+// event of the user, who is unknown from now on; what was published before may arrive after it.
+type UserDeleted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The UUID that the user had. It is never used again.
+	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserDeleted) Reset() {
+	*x = UserDeleted{}
+	mi := &file_modules_user_v1_user_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserDeleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserDeleted) ProtoMessage() {}
+
+func (x *UserDeleted) ProtoReflect() protoreflect.Message {
+	mi := &file_modules_user_v1_user_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserDeleted.ProtoReflect.Descriptor instead.
+func (*UserDeleted) Descriptor() ([]byte, []int) {
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *UserDeleted) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
 var File_modules_user_v1_user_proto protoreflect.FileDescriptor
 
 const file_modules_user_v1_user_proto_rawDesc = "" +
@@ -832,7 +1165,7 @@ const file_modules_user_v1_user_proto_rawDesc = "" +
 	"\x05Money\x12\x1f\n" +
 	"\vminor_units\x18\x01 \x01(\x03R\n" +
 	"minorUnits\x12#\n" +
-	"\rcurrency_code\x18\x02 \x01(\tR\fcurrencyCode\"\xbc\x01\n" +
+	"\rcurrency_code\x18\x02 \x01(\tR\fcurrencyCode\"\xe3\x01\n" +
 	"\x04User\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12!\n" +
@@ -840,7 +1173,8 @@ const file_modules_user_v1_user_proto_rawDesc = "" +
 	"\bdisabled\x18\x04 \x01(\bR\bdisabled\x12\x14\n" +
 	"\x05roles\x18\x05 \x03(\tR\x05roles\x129\n" +
 	"\n" +
-	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"#\n" +
+	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n" +
+	"\x0eemail_verified\x18\a \x01(\bR\remailVerified\"#\n" +
 	"\x0fGetUsersRequest\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\tR\x03ids\">\n" +
 	"\x10GetUsersResponse\x12*\n" +
@@ -873,6 +1207,25 @@ const file_modules_user_v1_user_proto_rawDesc = "" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12%\n" +
 	"\x0ebefore_version\x18\x03 \x01(\x03R\rbeforeVersion\"&\n" +
 	"\vUserEnabled\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x8a\x01\n" +
+	"\x1eUserEmailVerificationRequested\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\x129\n" +
+	"\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x86\x01\n" +
+	"\x1aUserPasswordResetRequested\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\x129\n" +
+	"\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\".\n" +
+	"\x13UserPasswordChanged\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"4\n" +
+	"\x19UserRegistrationAttempted\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"L\n" +
+	"\x17UserSecondFactorChanged\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x18\n" +
+	"\aenabled\x18\x02 \x01(\bR\aenabled\"&\n" +
+	"\vUserDeleted\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId2\x8a\x03\n" +
 	"\vUserService\x12R\n" +
 	"\bGetUsers\x12\x1f.cleave.user.v1.GetUsersRequest\x1a .cleave.user.v1.GetUsersResponse\"\x03\x90\x02\x01\x12a\n" +
@@ -893,44 +1246,52 @@ func file_modules_user_v1_user_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_modules_user_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+	file_modules_user_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 	file_modules_user_v1_user_proto_goTypes  = []any{
-		(*Money)(nil),                 // 0: cleave.user.v1.Money
-		(*User)(nil),                  // 1: cleave.user.v1.User
-		(*GetUsersRequest)(nil),       // 2: cleave.user.v1.GetUsersRequest
-		(*GetUsersResponse)(nil),      // 3: cleave.user.v1.GetUsersResponse
-		(*ReserveCreditRequest)(nil),  // 4: cleave.user.v1.ReserveCreditRequest
-		(*ReserveCreditResponse)(nil), // 5: cleave.user.v1.ReserveCreditResponse
-		(*CaptureCreditRequest)(nil),  // 6: cleave.user.v1.CaptureCreditRequest
-		(*CaptureCreditResponse)(nil), // 7: cleave.user.v1.CaptureCreditResponse
-		(*ReleaseCreditRequest)(nil),  // 8: cleave.user.v1.ReleaseCreditRequest
-		(*ReleaseCreditResponse)(nil), // 9: cleave.user.v1.ReleaseCreditResponse
-		(*UserRegistered)(nil),        // 10: cleave.user.v1.UserRegistered
-		(*UserProfileChanged)(nil),    // 11: cleave.user.v1.UserProfileChanged
-		(*UserDisabled)(nil),          // 12: cleave.user.v1.UserDisabled
-		(*AccessRevoked)(nil),         // 13: cleave.user.v1.AccessRevoked
-		(*UserEnabled)(nil),           // 14: cleave.user.v1.UserEnabled
-		(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+		(*Money)(nil),                          // 0: cleave.user.v1.Money
+		(*User)(nil),                           // 1: cleave.user.v1.User
+		(*GetUsersRequest)(nil),                // 2: cleave.user.v1.GetUsersRequest
+		(*GetUsersResponse)(nil),               // 3: cleave.user.v1.GetUsersResponse
+		(*ReserveCreditRequest)(nil),           // 4: cleave.user.v1.ReserveCreditRequest
+		(*ReserveCreditResponse)(nil),          // 5: cleave.user.v1.ReserveCreditResponse
+		(*CaptureCreditRequest)(nil),           // 6: cleave.user.v1.CaptureCreditRequest
+		(*CaptureCreditResponse)(nil),          // 7: cleave.user.v1.CaptureCreditResponse
+		(*ReleaseCreditRequest)(nil),           // 8: cleave.user.v1.ReleaseCreditRequest
+		(*ReleaseCreditResponse)(nil),          // 9: cleave.user.v1.ReleaseCreditResponse
+		(*UserRegistered)(nil),                 // 10: cleave.user.v1.UserRegistered
+		(*UserProfileChanged)(nil),             // 11: cleave.user.v1.UserProfileChanged
+		(*UserDisabled)(nil),                   // 12: cleave.user.v1.UserDisabled
+		(*AccessRevoked)(nil),                  // 13: cleave.user.v1.AccessRevoked
+		(*UserEnabled)(nil),                    // 14: cleave.user.v1.UserEnabled
+		(*UserEmailVerificationRequested)(nil), // 15: cleave.user.v1.UserEmailVerificationRequested
+		(*UserPasswordResetRequested)(nil),     // 16: cleave.user.v1.UserPasswordResetRequested
+		(*UserPasswordChanged)(nil),            // 17: cleave.user.v1.UserPasswordChanged
+		(*UserRegistrationAttempted)(nil),      // 18: cleave.user.v1.UserRegistrationAttempted
+		(*UserSecondFactorChanged)(nil),        // 19: cleave.user.v1.UserSecondFactorChanged
+		(*UserDeleted)(nil),                    // 20: cleave.user.v1.UserDeleted
+		(*timestamppb.Timestamp)(nil),          // 21: google.protobuf.Timestamp
 	}
 )
 
 var file_modules_user_v1_user_proto_depIdxs = []int32{
-	15, // 0: cleave.user.v1.User.created_at:type_name -> google.protobuf.Timestamp
+	21, // 0: cleave.user.v1.User.created_at:type_name -> google.protobuf.Timestamp
 	1,  // 1: cleave.user.v1.GetUsersResponse.users:type_name -> cleave.user.v1.User
 	0,  // 2: cleave.user.v1.ReserveCreditRequest.amount:type_name -> cleave.user.v1.Money
-	2,  // 3: cleave.user.v1.UserService.GetUsers:input_type -> cleave.user.v1.GetUsersRequest
-	4,  // 4: cleave.user.v1.UserService.ReserveCredit:input_type -> cleave.user.v1.ReserveCreditRequest
-	6,  // 5: cleave.user.v1.UserService.CaptureCredit:input_type -> cleave.user.v1.CaptureCreditRequest
-	8,  // 6: cleave.user.v1.UserService.ReleaseCredit:input_type -> cleave.user.v1.ReleaseCreditRequest
-	3,  // 7: cleave.user.v1.UserService.GetUsers:output_type -> cleave.user.v1.GetUsersResponse
-	5,  // 8: cleave.user.v1.UserService.ReserveCredit:output_type -> cleave.user.v1.ReserveCreditResponse
-	7,  // 9: cleave.user.v1.UserService.CaptureCredit:output_type -> cleave.user.v1.CaptureCreditResponse
-	9,  // 10: cleave.user.v1.UserService.ReleaseCredit:output_type -> cleave.user.v1.ReleaseCreditResponse
-	7,  // [7:11] is the sub-list for method output_type
-	3,  // [3:7] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	21, // 3: cleave.user.v1.UserEmailVerificationRequested.expires_at:type_name -> google.protobuf.Timestamp
+	21, // 4: cleave.user.v1.UserPasswordResetRequested.expires_at:type_name -> google.protobuf.Timestamp
+	2,  // 5: cleave.user.v1.UserService.GetUsers:input_type -> cleave.user.v1.GetUsersRequest
+	4,  // 6: cleave.user.v1.UserService.ReserveCredit:input_type -> cleave.user.v1.ReserveCreditRequest
+	6,  // 7: cleave.user.v1.UserService.CaptureCredit:input_type -> cleave.user.v1.CaptureCreditRequest
+	8,  // 8: cleave.user.v1.UserService.ReleaseCredit:input_type -> cleave.user.v1.ReleaseCreditRequest
+	3,  // 9: cleave.user.v1.UserService.GetUsers:output_type -> cleave.user.v1.GetUsersResponse
+	5,  // 10: cleave.user.v1.UserService.ReserveCredit:output_type -> cleave.user.v1.ReserveCreditResponse
+	7,  // 11: cleave.user.v1.UserService.CaptureCredit:output_type -> cleave.user.v1.CaptureCreditResponse
+	9,  // 12: cleave.user.v1.UserService.ReleaseCredit:output_type -> cleave.user.v1.ReleaseCreditResponse
+	9,  // [9:13] is the sub-list for method output_type
+	5,  // [5:9] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_modules_user_v1_user_proto_init() }
@@ -944,7 +1305,7 @@ func file_modules_user_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_modules_user_v1_user_proto_rawDesc), len(file_modules_user_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

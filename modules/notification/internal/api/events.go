@@ -37,6 +37,31 @@ func Handlers(a *app.App) []event.Handler {
 			}
 			return a.Tell(ctx, domain.News{Kind: domain.Disabled, UserID: e.GetUserId()})
 		}),
+		event.On(userv1.EmailVerificationRequested, "mail_verification", func(ctx context.Context, _ event.Meta, e *userv1.UserEmailVerificationRequested) error {
+			return write(ctx, a, e, domain.News{Kind: domain.EmailVerification, Code: e.GetToken(), CodeExpires: e.GetExpiresAt().AsTime()})
+		}),
+		event.On(userv1.PasswordResetRequested, "mail_password_reset", func(ctx context.Context, _ event.Meta, e *userv1.UserPasswordResetRequested) error {
+			return write(ctx, a, e, domain.News{Kind: domain.PasswordReset, Code: e.GetToken(), CodeExpires: e.GetExpiresAt().AsTime()})
+		}),
+		event.On(userv1.PasswordChanged, "mail_password_changed", func(ctx context.Context, _ event.Meta, e *userv1.UserPasswordChanged) error {
+			return write(ctx, a, e, domain.News{Kind: domain.PasswordChanged})
+		}),
+		event.On(userv1.RegistrationAttempted, "mail_registration_attempt", func(ctx context.Context, _ event.Meta, e *userv1.UserRegistrationAttempted) error {
+			return write(ctx, a, e, domain.News{Kind: domain.RegistrationAttempt})
+		}),
+		event.On(userv1.SecondFactorChanged, "mail_second_factor", func(ctx context.Context, _ event.Meta, e *userv1.UserSecondFactorChanged) error {
+			kind := domain.SecondFactorOff
+			if e.GetEnabled() {
+				kind = domain.SecondFactorOn
+			}
+			return write(ctx, a, e, domain.News{Kind: kind})
+		}),
+		event.On(userv1.Deleted, "forget_user", func(ctx context.Context, _ event.Meta, e *userv1.UserDeleted) error {
+			if err := checkID("user_id", e.GetUserId()); err != nil {
+				return err
+			}
+			return a.ForgetUser(ctx, e.GetUserId())
+		}),
 		event.On(orderv1.Confirmed, "tell_confirmed", func(ctx context.Context, _ event.Meta, e *orderv1.OrderConfirmed) error {
 			return tell(ctx, a, e, domain.News{Kind: domain.Confirmed})
 		}),
@@ -69,6 +94,15 @@ func tell(ctx context.Context, a *app.App, e orderEvent, n domain.News) error {
 	}
 	n.UserID, n.OrderID, n.Number = e.GetBuyerId(), e.GetOrderId(), e.GetNumber()
 	return a.Tell(ctx, n)
+}
+
+// write gives news of the security of an account to its user.
+func write(ctx context.Context, a *app.App, e interface{ GetUserId() string }, n domain.News) error {
+	if err := checkID("user_id", e.GetUserId()); err != nil {
+		return err
+	}
+	n.UserID = e.GetUserId()
+	return a.Write(ctx, n)
 }
 
 func checkID(field, id string) error {

@@ -36,6 +36,8 @@ type Post interface {
 	// any other fault that a later attempt may succeed. A fault's message
 	// holds nothing personal, unlike its cause, unless it is Unavailable.
 	Send(ctx context.Context, m domain.Mail) error
+	// Forget removes what is kept of mails to an address.
+	Forget(email string) error
 	// Idle lets go of what Send keeps open.
 	Idle()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,6 +58,13 @@ func (p *post) Send(ctx context.Context, m domain.Mail) error {
 
 func (*post) Idle() {}
 
+func (p *post) Forget(email string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sent = slices.DeleteFunc(p.sent, func(m domain.Mail) bool { return m.To.Email == email })
+	return nil
+}
+
 func (p *post) mails() []domain.Mail {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,7 +110,7 @@ func each(t *testing.T, fn func(t *testing.T, c db.Config)) {
 // setup returns an App; several on one d are several processes.
 func setup(t *testing.T, d *db.DB) *world {
 	t.Helper()
-	writer, err := wording.New()
+	writer, err := wording.New(wording.Links{})
 	require.NoError(t, err)
 	var mu sync.Mutex
 	var ahead time.Duration

@@ -9,7 +9,9 @@ const (
 	forgetEvery = time.Hour
 	// mailRetention is how long it can be looked up what became of a mail.
 	mailRetention = 30 * 24 * time.Hour
-	forgetBatch   = 1000
+	// erasedRetention is how long news of a user who has deleted their account is expected at most, dead letters among it.
+	erasedRetention = 90 * 24 * time.Hour
+	forgetBatch     = 1000
 )
 
 // ForgetMails gives up the mails whose user never became known, and removes
@@ -27,6 +29,9 @@ func (a *App) forgetMails(ctx context.Context) error {
 		}
 		return err
 	})
+	if err == nil {
+		err = a.DB.Tx(ctx, func(ctx context.Context) error { return a.Store.PurgeErased(ctx, a.now().Add(-erasedRetention)) })
+	}
 	for removed := int64(forgetBatch); err == nil && removed == forgetBatch; {
 		err = a.DB.Tx(ctx, func(ctx context.Context) (err error) {
 			removed, err = a.Store.PurgeMails(ctx, a.now().Add(-mailRetention), forgetBatch)

@@ -84,6 +84,9 @@ func (a *App) sendBatch(ctx context.Context) (int, error) {
 }
 
 func (a *App) send(ctx context.Context, m store.QueuedMail) error {
+	if !m.News.CodeExpires.IsZero() && !a.now().Before(m.News.CodeExpires) {
+		return fault.New(fault.Unprocessable, "mail_code_expired", "the code in the mail has expired")
+	}
 	subject, text, html, err := a.Writer.Mail(m.News, m.To.DisplayName)
 	if err != nil {
 		return err

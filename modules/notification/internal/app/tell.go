@@ -19,11 +19,13 @@ func (a *App) Tell(ctx context.Context, n domain.News) error {
 			nudge(a.wake)
 			a.feeds.wake(n.UserID)
 		})
-		if err := a.Store.InsertMail(ctx, a.NewID(), n.Clean(), now); err != nil {
-			return err
-		}
-		return a.Store.InsertNotification(ctx, domain.Notification{
+		// First, because from there on nobody erases the user.
+		err := a.Store.InsertNotification(ctx, domain.Notification{
 			ID: a.NewID(), UserID: n.UserID, Kind: n.Kind, Title: title, Body: body, OrderID: n.OrderID, CreatedAt: now,
 		})
+		if err != nil {
+			return err
+		}
+		return a.Store.InsertMail(ctx, a.NewID(), n.Clean(), now)
 	})
 }

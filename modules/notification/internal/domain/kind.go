@@ -20,6 +20,21 @@ const (
 // Kinds returns all kinds, in the order in which preferences list them.
 func Kinds() []Kind { return []Kind{Registered, Confirmed, Rejected, Cancelled, Shipped, Disabled} }
 
+// The kinds of mails about the security of an account. They come by mail alone, and nobody can do without them.
+const (
+	EmailVerification   Kind = "email_verification"
+	PasswordReset       Kind = "password_reset"
+	PasswordChanged     Kind = "password_changed"
+	RegistrationAttempt Kind = "registration_attempt"
+	SecondFactorOn      Kind = "second_factor_on"
+	SecondFactorOff     Kind = "second_factor_off"
+)
+
+// SecurityKinds returns the kinds of mails about the security of an account.
+func SecurityKinds() []Kind {
+	return []Kind{EmailVerification, PasswordReset, PasswordChanged, RegistrationAttempt, SecondFactorOn, SecondFactorOff}
+}
+
 // Valid reports whether k is one of Kinds.
 func (k Kind) Valid() bool { return slices.Contains(Kinds(), k) }
 

@@ -10,6 +10,9 @@ type News struct {
 	Number   string // what people call the order
 	Reason   string // why an order was rejected, as a code, or cancelled, as a code or in somebody's words
 	Tracking string // the carrier's code; "" when there is none
+	Code     string // what the user gives back to show that they read the mail; "" when there is none
+	// CodeExpires is when the code ends; a mail with an older one does not leave.
+	CodeExpires time.Time
 }
 
 // Clean returns n with texts that are safe in a header, on a page and in a

@@ -31,12 +31,16 @@ type QueuedMail struct {
 }
 
 // InsertMail queues a mail that is due at once, unless the user has muted its
-// kind.
+// kind or was erased.
 func (s *Store) InsertMail(ctx context.Context, id string, n domain.News, now time.Time) error {
-	at := db.Micros(now)
-	return s.db.Queue(ctx).Exec(`INSERT INTO mails (id, user_id, kind, number, reason, tracking, due_at, created_at)
-		SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM mutes WHERE user_id = ? AND kind = ? AND channel = ?)`,
-		id, n.UserID, n.Kind, n.Number, n.Reason, n.Tracking, at, at, n.UserID, n.Kind, domain.Email).Error
+	at, expires := db.Micros(now), int64(0)
+	if !n.CodeExpires.IsZero() {
+		expires = db.Micros(n.CodeExpires)
+	}
+	return s.db.Queue(ctx).Exec(`INSERT INTO mails (id, user_id, kind, number, reason, tracking, code, code_expires_at, due_at, created_at)
+		SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM mutes WHERE user_id = ? AND kind = ? AND channel = ?)
+		AND NOT EXISTS (SELECT 1 FROM erased_users WHERE user_id = ?)`,
+		id, n.UserID, n.Kind, n.Number, n.Reason, n.Tracking, n.Code, expires, at, at, n.UserID, n.Kind, domain.Email, n.UserID).Error
 }
 
 // dueMails selects the mails to send now: those whose address is known. The
@@ -63,13 +67,15 @@ func (s *Store) ClaimMails(ctx context.Context, now time.Time, lease time.Durati
 		ID, UserID               string
 		Kind                     domain.Kind
 		Number, Reason, Tracking string
+		Code                     string
+		CodeExpiresAt            int64
 		Attempts                 int
 		CreatedAt                int64
 		Email, DisplayName       string
 	}
 	err := s.db.Conn(ctx).Raw("WITH due AS MATERIALIZED ("+due+`)
 		UPDATE mails SET attempts = attempts + 1, due_at = ? WHERE id IN (SELECT id FROM due)
-		RETURNING id, user_id, kind, number, reason, tracking, attempts, created_at,
+		RETURNING id, user_id, kind, number, reason, tracking, code, code_expires_at, attempts, created_at,
 			(SELECT r.email FROM recipients r WHERE r.user_id = mails.user_id) AS email,
 			(SELECT r.display_name FROM recipients r WHERE r.user_id = mails.user_id) AS display_name`,
 		db.Micros(now), limit, db.Micros(now.Add(lease))).Scan(&rows).Error
@@ -77,9 +83,12 @@ func (s *Store) ClaimMails(ctx context.Context, now time.Time, lease time.Durati
 	for i, r := range rows {
 		claimed[i] = QueuedMail{
 			ID:   r.ID,
-			News: domain.News{Kind: r.Kind, UserID: r.UserID, Number: r.Number, Reason: r.Reason, Tracking: r.Tracking},
+			News: domain.News{Kind: r.Kind, UserID: r.UserID, Number: r.Number, Reason: r.Reason, Tracking: r.Tracking, Code: r.Code},
 			To:   domain.Contact{UserID: r.UserID, Email: r.Email, DisplayName: r.DisplayName}, Attempts: r.Attempts,
 			CreatedAt: db.FromMicros(r.CreatedAt),
+		}
+		if r.CodeExpiresAt != 0 {
+			claimed[i].News.CodeExpires = db.FromMicros(r.CodeExpiresAt)
 		}
 	}
 	slices.SortFunc(claimed, func(a, b QueuedMail) int { return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID)) })
@@ -96,20 +105,21 @@ type Outcome struct {
 }
 
 // SettleMail ends a claim. It changes nothing once the lease has run out and
-// another process has claimed the mail.
+// another process has claimed the mail. A code goes away with the last attempt.
 func (s *Store) SettleMail(ctx context.Context, m QueuedMail, o Outcome) error {
 	var sentAt int64
 	if !o.SentAt.IsZero() {
 		sentAt = db.Micros(o.SentAt)
 	}
-	return s.db.Queue(ctx).Exec("UPDATE mails SET state = ?, attempts = ?, due_at = ?, sent_at = ?, cause = ? WHERE id = ? AND state = 'queued' AND attempts = ?",
-		o.State, o.Attempts, db.Micros(o.DueAt), sentAt, o.Cause, m.ID, m.Attempts).Error
+	return s.db.Queue(ctx).Exec(`UPDATE mails SET state = ?, attempts = ?, due_at = ?, sent_at = ?, cause = ?, code = CASE WHEN ? THEN code ELSE '' END
+		WHERE id = ? AND state = 'queued' AND attempts = ?`,
+		o.State, o.Attempts, db.Micros(o.DueAt), sentAt, o.Cause, o.State == MailQueued, m.ID, m.Attempts).Error
 }
 
 // FailUnaddressed gives the mails up that have waited for their user to become
 // known since before a time.
 func (s *Store) FailUnaddressed(ctx context.Context, before time.Time) (int64, error) {
-	res := s.db.Conn(ctx).Exec(`UPDATE mails SET state = 'failed', cause = 'the address never became known' WHERE state = 'queued' AND created_at < ?
+	res := s.db.Conn(ctx).Exec(`UPDATE mails SET state = 'failed', code = '', cause = 'the address never became known' WHERE state = 'queued' AND created_at < ?
 		AND NOT EXISTS (SELECT 1 FROM recipients r WHERE r.user_id = mails.user_id AND r.email <> '')`, db.Micros(before))
 	return res.RowsAffected, res.Error
 }

@@ -38,7 +38,7 @@ func notifications(rows []notificationRow) []domain.Notification {
 }
 
 // InsertNotification queues a notification with the user's next number, unless
-// the user has muted its kind. Transactions that number take turns, so numbers
+// the user has muted its kind or was erased. Transactions that number take turns, so numbers
 // appear in their order; one whose transaction rolls back is given again: there
 // are no gaps.
 func (s *Store) InsertNotification(ctx context.Context, n domain.Notification) error {
@@ -50,7 +50,8 @@ func (s *Store) InsertNotification(ctx context.Context, n domain.Notification) e
 		order = n.OrderID
 	}
 	q := s.db.Queue(ctx)
-	if err := q.Exec("INSERT INTO recipients (user_id) VALUES (?) ON CONFLICT (user_id) DO NOTHING", n.UserID).Error; err != nil {
+	if err := q.Exec("INSERT INTO recipients (user_id) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM erased_users WHERE user_id = ?)"+
+		" ON CONFLICT (user_id) DO NOTHING", n.UserID, n.UserID).Error; err != nil {
 		return err
 	}
 	if err := q.Exec(`INSERT INTO notifications (id, user_id, seq, kind, title, body, order_id, created_at)

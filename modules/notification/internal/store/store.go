@@ -26,16 +26,17 @@ func (s *Store) queueTurn(ctx context.Context) error {
 	return s.db.Queue(ctx).Exec("SELECT pg_advisory_xact_lock(hashtextextended('notification:recipients', 0))").Error
 }
 
-// KeepContact queues how to address a user, unless newer news is known.
+// KeepContact queues how to address a user, unless newer news is known or the user was erased.
 func (s *Store) KeepContact(ctx context.Context, c domain.Contact) error {
 	if err := s.queueTurn(ctx); err != nil {
 		return err
 	}
-	return s.db.Queue(ctx).Exec(`INSERT INTO recipients (user_id, email, display_name, contact_version) VALUES (?, ?, ?, ?)
+	return s.db.Queue(ctx).Exec(`INSERT INTO recipients (user_id, email, display_name, contact_version) SELECT ?, ?, ?, ?
+		WHERE NOT EXISTS (SELECT 1 FROM erased_users WHERE user_id = ?)
 		ON CONFLICT (user_id) DO UPDATE
 		SET email = excluded.email, display_name = excluded.display_name, contact_version = excluded.contact_version
 		WHERE recipients.contact_version < excluded.contact_version`,
-		c.UserID, c.Email, c.DisplayName, c.Version).Error
+		c.UserID, c.Email, c.DisplayName, c.Version, c.UserID).Error
 }
 
 // Preferences reads a user's preferences, in one statement, so that they belong

@@ -6,6 +6,7 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"net/url"
 	"strings"
 	texttemplate "text/template"
 
@@ -17,14 +18,27 @@ var files embed.FS
 
 // Writer holds the parsed templates. It is safe for concurrent use.
 type Writer struct {
-	text map[domain.Kind]*texttemplate.Template
-	html map[domain.Kind]*template.Template
+	links Links
+	text  map[domain.Kind]*texttemplate.Template
+	html  map[domain.Kind]*template.Template
+}
+
+// Links are the addresses of the pages that take a code, in which TokenPlace stands for it; "" where there is no such page.
+type Links struct{ VerifyEmail, ResetPassword string }
+
+// TokenPlace stands for the code in a link.
+const TokenPlace = "{token}"
+
+// of returns the link that brings the user with the code, "" when there is none.
+func (l Links) of(n domain.News) string {
+	link := map[domain.Kind]string{domain.EmailVerification: l.VerifyEmail, domain.PasswordReset: l.ResetPassword}[n.Kind]
+	return strings.ReplaceAll(link, TokenPlace, url.QueryEscape(n.Code))
 }
 
 // New parses the templates. It fails when a kind lacks one.
-func New() (*Writer, error) {
-	w := &Writer{text: map[domain.Kind]*texttemplate.Template{}, html: map[domain.Kind]*template.Template{}}
-	for _, k := range domain.Kinds() {
+func New(links Links) (*Writer, error) {
+	w := &Writer{links: links, text: map[domain.Kind]*texttemplate.Template{}, html: map[domain.Kind]*template.Template{}}
+	for _, k := range append(domain.Kinds(), domain.SecurityKinds()...) {
 		name := "templates/" + string(k)
 		var err error
 		if w.text[k], err = texttemplate.ParseFS(files, "templates/layout.txt", name+".txt"); err != nil {
@@ -42,6 +56,10 @@ type words struct {
 	domain.News
 	Name  string // how to address the user; "" when no name is known
 	Title string
+	Link  string // to a page that takes the code; "" when there is none
+	// CodeUntil is when the code ends, for people.
+	CodeUntil string
+	Security  bool // the mail comes whatever the user prefers
 }
 
 // Notice returns the title and the body for the inbox, both plain text.
@@ -56,7 +74,10 @@ func (w *Writer) Notice(n domain.News) (title, body string, err error) {
 
 // Mail returns the subject, one line, and the two alternatives of the content.
 func (w *Writer) Mail(n domain.News, name string) (subject, text, html string, err error) {
-	data := words{News: n.Clean(), Name: domain.Line(name)}
+	data := words{News: n.Clean(), Name: domain.Line(name), Link: w.links.of(n), Security: !n.Kind.Valid()}
+	if !n.CodeExpires.IsZero() {
+		data.CodeUntil = n.CodeExpires.UTC().Format("15:04 MST on 2 January 2006")
+	}
 	if data.Title, err = w.plain(n.Kind, "title", data); err != nil {
 		return "", "", "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,7 +13,7 @@ import (
 
 func setup(t *testing.T) *Writer {
 	t.Helper()
-	w, err := New()
+	w, err := New(Links{})
 	require.NoError(t, err)
 	return w
 }
@@ -22,6 +23,26 @@ var (
 	titles = regexp.MustCompile(`^[^\x00-\x1F\x7F]{1,200}$`)
 	bodies = regexp.MustCompile(`^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F]*$`)
 )
+
+func TestWriter_Security(t *testing.T) {
+	t.Parallel()
+	w, err := New(Links{ResetPassword: "https://shop.example/reset#" + TokenPlace})
+	require.NoError(t, err)
+	for _, kind := range domain.SecurityKinds() {
+		n := domain.News{Kind: kind, Code: "abc-DEF_1", CodeExpires: time.Date(2026, 11, 23, 9, 50, 0, 0, time.UTC)}
+		subject, text, html, err := w.Mail(n, "Ada")
+		require.NoError(t, err)
+		require.NotEmpty(t, subject)
+		takes := kind == domain.EmailVerification || kind == domain.PasswordReset
+		for _, content := range []string{text, html} {
+			require.Contains(t, content, "the security of your account", kind)
+			require.NotContains(t, content, "preferences", kind)
+			require.Equal(t, takes, strings.Contains(content, "abc-DEF_1"), kind)
+			require.Equal(t, takes, strings.Contains(content, "09:50 UTC on 23 November 2026"), kind)
+			require.Equal(t, kind == domain.PasswordReset, strings.Contains(content, "https://shop.example/reset#abc-DEF_1"), kind)
+		}
+	}
+}
 
 func TestWriter(t *testing.T) {
 	t.Parallel()

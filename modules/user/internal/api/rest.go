@@ -98,7 +98,7 @@ func optional[T comparable](v T) *T {
 func wireUser(u domain.User) (User, error) {
 	id, err := uuid.Parse(u.ID)
 	return User{
-		ID: id, Email: string(u.Email), DisplayName: u.DisplayName, Roles: append([]string{}, u.Roles...), Disabled: u.Disabled,
+		ID: id, Email: string(u.Email), DisplayName: u.DisplayName, Roles: append([]string{}, u.Roles...), Disabled: u.Disabled, EmailVerified: u.EmailVerified,
 		CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt, Version: u.Version,
 	}, err
 }

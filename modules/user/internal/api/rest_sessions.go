@@ -1,10 +1,39 @@
 package api
 
-import "context"
+import (
+	"context"
+	"strings"
+	"unicode"
+
+	"github.com/google/uuid"
+
+	"cleave/modules/user/internal/app"
+	"cleave/modules/user/internal/store"
+	"cleave/platform/rest"
+)
+
+// withClient tells the use cases where a session is used from: it is shown to its user, and decides nothing.
+func withClient(ctx context.Context) context.Context {
+	const maxAgent, maxAddress = 256, 64 // as in the OpenAPI document
+	c := rest.ClientOf(ctx)
+	agent := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+			return -1
+		}
+		return r
+	}, c.UserAgent)
+	return app.WithClient(ctx, store.Client{UserAgent: clip(strings.TrimSpace(agent), maxAgent), Address: clip(c.Address, maxAddress)})
+}
+
+// clip returns at most n characters of s.
+func clip(s string, n int) string {
+	runes := []rune(s)
+	return string(runes[:min(n, len(runes))])
+}
 
 // LogIn implements POST /api/v1/sessions.
 func (s server) LogIn(ctx context.Context, r LogInRequestObject) (LogInResponseObject, error) {
-	tokens, err := s.app.LogIn(ctx, r.Body.Email, r.Body.Password)
+	tokens, err := s.app.LogIn(withClient(ctx), r.Body.Email, r.Body.Password)
 	if err != nil {
 		return nil, err
 	}
@@ -14,7 +43,7 @@ func (s server) LogIn(ctx context.Context, r LogInRequestObject) (LogInResponseO
 
 // RefreshSession implements POST /api/v1/sessions/refresh.
 func (s server) RefreshSession(ctx context.Context, r RefreshSessionRequestObject) (RefreshSessionResponseObject, error) {
-	tokens, err := s.app.RefreshSession(ctx, r.Body.RefreshToken, deref(r.Params.IdempotencyKey))
+	tokens, err := s.app.RefreshSession(withClient(ctx), r.Body.RefreshToken, deref(r.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}
@@ -29,4 +58,41 @@ func (s server) LogOut(ctx context.Context, _ LogOutRequestObject) (LogOutRespon
 		return nil, err
 	}
 	return LogOut204Response{}, s.app.LogOut(ctx, p)
+}
+
+// GetSessions implements GET /api/v1/me/sessions.
+func (s server) GetSessions(ctx context.Context, _ GetSessionsRequestObject) (GetSessionsResponseObject, error) {
+	p, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := s.app.Sessions(ctx, p.Subject)
+	if err != nil {
+		return nil, err
+	}
+	list := GetSessions200JSONResponse{Items: make([]Session, len(sessions))}
+	for i, one := range sessions {
+		id, err := uuid.Parse(one.ID)
+		if err != nil {
+			return nil, err
+		}
+		list.Items[i] = Session{
+			ID: id, Current: one.ID == p.Session, CreatedAt: one.CreatedAt, LastUsedAt: one.LastUsedAt, ExpiresAt: one.ExpiresAt,
+			UserAgent: optional(one.Client.UserAgent), Address: optional(one.Client.Address),
+		}
+	}
+	return list, nil
+}
+
+// EndSessions implements POST /api/v1/me/sessions/end.
+func (s server) EndSessions(ctx context.Context, r EndSessionsRequestObject) (EndSessionsResponseObject, error) {
+	p, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var id string
+	if r.Body.SessionID != nil {
+		id = r.Body.SessionID.String()
+	}
+	return EndSessions204Response{}, s.app.EndSessions(ctx, p, r.Body.Password, id)
 }

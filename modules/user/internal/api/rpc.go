@@ -51,7 +51,7 @@ func (s service) GetUsers(ctx context.Context, r *userv1.GetUsersRequest) (*user
 	out := &userv1.GetUsersResponse{Users: make([]*userv1.User, len(users))}
 	for i, u := range users {
 		out.Users[i] = &userv1.User{
-			Id: u.ID, Email: string(u.Email), DisplayName: u.DisplayName, Disabled: u.Disabled, Roles: u.Roles,
+			Id: u.ID, Email: string(u.Email), DisplayName: u.DisplayName, Disabled: u.Disabled, Roles: u.Roles, EmailVerified: u.EmailVerified,
 			CreatedAt: timestamppb.New(u.CreatedAt),
 		}
 	}

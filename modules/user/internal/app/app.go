@@ -30,6 +30,8 @@ type Deps struct {
 	Currency   string        // of new accounts
 	SessionTTL time.Duration // from log-in to the end of the session, however often it is refreshed
 	TokenFile  string        // where the first administrator's token is left
+
+	RequireVerified bool // nobody logs in before their address is verified
 }
 
 // App offers the use cases.

@@ -38,7 +38,10 @@ type fixture struct {
 	users atomic.Int64
 }
 
-var published = []event.Type{userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked}
+var published = []event.Type{
+	userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked,
+	userv1.EmailVerificationRequested, userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted,
+}
 
 const sessionTTL = time.Hour
 

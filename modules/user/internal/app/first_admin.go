@@ -25,8 +25,12 @@ func (a *App) CreateFirstAdmin(ctx context.Context, token string, r Registration
 	if err != nil {
 		return domain.User{}, err
 	}
+	u.EmailVerified = true // whoever holds the token may say so
 	return u, a.DB.Tx(ctx, func(ctx context.Context) error {
-		if err := a.insert(ctx, u); err != nil {
+		if err := a.Store.InsertUser(ctx, u, a.Currency); err != nil {
+			return err
+		}
+		if err := a.registered(ctx, u); err != nil {
 			return err
 		}
 		a.DB.AfterCommit(ctx, func() { _ = os.Remove(a.TokenFile) }) // void anyway; the next start tries again

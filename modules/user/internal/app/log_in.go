@@ -42,6 +42,8 @@ func (a *App) LogIn(ctx context.Context, email, password string) (Tokens, error)
 		return Tokens{}, domain.ErrCredentials
 	case u.Disabled:
 		return Tokens{}, domain.ErrLogInDisabled
+	case a.RequireVerified && !u.EmailVerified:
+		return Tokens{}, domain.ErrCredentials // anything else would tell that the address was free to register
 	}
 	var tokens Tokens
 	err = a.DB.Tx(ctx, func(ctx context.Context) (err error) {
@@ -64,7 +66,7 @@ func (a *App) beginSession(ctx context.Context, checked domain.User) (Tokens, er
 		return Tokens{}, domain.ErrLogInDisabled
 	}
 	now := a.now()
-	s := store.Session{ID: a.NewID(), UserID: u.ID, ExpiresAt: now.Add(a.SessionTTL)}
+	s := store.Session{ID: a.NewID(), UserID: u.ID, ExpiresAt: now.Add(a.SessionTTL), Client: clientOf(ctx)}
 	tokens, hash, err := a.tokens(u, s.ID, now)
 	if err != nil {
 		return Tokens{}, err

@@ -11,7 +11,7 @@ const (
 	purgeBatch = 500 // sessions per transaction
 )
 
-// PurgeSessions removes expired sessions, hourly until ctx ends.
+// PurgeSessions removes expired sessions and mailed tokens, hourly until ctx ends.
 func (a *App) PurgeSessions(log *slog.Logger) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
 		ticker := time.NewTicker(purgeEvery)
@@ -22,7 +22,7 @@ func (a *App) PurgeSessions(log *slog.Logger) func(ctx context.Context) error {
 				return nil
 			case <-ticker.C:
 				if err := a.purge(ctx); err != nil && ctx.Err() == nil {
-					log.WarnContext(ctx, "expired sessions stay for now", "error", err)
+					log.WarnContext(ctx, "expired sessions and tokens stay for now", "error", err)
 				}
 			}
 		}
@@ -30,6 +30,9 @@ func (a *App) PurgeSessions(log *slog.Logger) func(ctx context.Context) error {
 }
 
 func (a *App) purge(ctx context.Context) error {
+	if err := a.Store.PurgeMailTokens(ctx, a.now()); err != nil {
+		return err
+	}
 	for {
 		n, err := a.Store.PurgeSessions(ctx, a.now(), purgeBatch)
 		if err != nil || n < purgeBatch {

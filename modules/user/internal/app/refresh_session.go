@@ -62,6 +62,9 @@ func (a *App) refresh(ctx context.Context, hash, requestKey string) (Tokens, err
 	if err != nil {
 		return Tokens{}, err
 	}
+	if err := a.Store.TouchSession(ctx, s.ID, clientOf(ctx), now); err != nil {
+		return Tokens{}, err
+	}
 	return tokens, a.Store.InsertRefreshToken(ctx, s.ID, next, now)
 }
 

@@ -28,15 +28,20 @@ func (a *App) UpdateProfile(ctx context.Context, id string, version int64, pc Pr
 		if u.Version != version {
 			return domain.ErrStale
 		}
+		before := u.Email.Lower()
 		if !u.Apply(c, a.now()) {
 			return nil
 		}
 		if err := a.Store.UpdateUser(ctx, u); err != nil {
 			return err
 		}
-		return a.Events.Publish(ctx, u.ID, &userv1.UserProfileChanged{
+		err = a.Events.Publish(ctx, u.ID, &userv1.UserProfileChanged{
 			UserId: u.ID, Email: string(u.Email), DisplayName: u.DisplayName, Version: u.Version,
 		})
+		if err != nil || u.Email.Lower() == before {
+			return err
+		}
+		return a.askToVerify(ctx, u)
 	})
 	return u, err
 }

@@ -13,8 +13,6 @@ import (
 const (
 	MaxEmailBytes       = 254 // RFC 5321 section 4.5.3.1.3, without the angle brackets
 	MaxDisplayNameRunes = 100
-	MinPasswordRunes    = 8 // NIST SP 800-63B section 5.1.1.2
-	MaxPasswordRunes    = 128
 )
 
 // Email is an e-mail address as its owner writes it.
@@ -46,18 +44,6 @@ func CheckDisplayName(path, s string) error {
 		return outOfBounds(path, "pattern", "must not be empty or have a space at either end")
 	case utf8.RuneCountInString(s) > MaxDisplayNameRunes:
 		return outOfBounds(path, "too_long", "must have at most 100 characters")
-	}
-	return nil
-}
-
-// CheckPassword accepts MinPasswordRunes to MaxPasswordRunes characters of any kind; others are a fault of kind Unprocessable at
-// path.
-func CheckPassword(path, s string) error {
-	switch n := utf8.RuneCountInString(s); {
-	case n < MinPasswordRunes:
-		return outOfBounds(path, "too_short", "must have at least 8 characters")
-	case n > MaxPasswordRunes:
-		return outOfBounds(path, "too_long", "must have at most 128 characters")
 	}
 	return nil
 }

@@ -52,17 +52,3 @@ func TestCheckDisplayName(t *testing.T) {
 		require.Equal(t, fault.Unprocessable, fault.KindOf(domain.CheckDisplayName("/n", s)), "%q", s)
 	}
 }
-
-func TestCheckPassword(t *testing.T) {
-	t.Parallel()
-	for _, s := range []string{"12345678", "pässwörd", strings.Repeat("ü", 128), "with a \x00 inside"} {
-		require.NoError(t, domain.CheckPassword("/p", s), s)
-	}
-	for _, s := range []string{"", "1234567", "üüüüüüü", strings.Repeat("x", 129)} {
-		err := domain.CheckPassword("/p", s)
-		require.Equal(t, fault.Unprocessable, fault.KindOf(err), "%q", s)
-		if s != "" {
-			require.NotContains(t, err.Error(), s, "the message must not show the password")
-		}
-	}
-}

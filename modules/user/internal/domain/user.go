@@ -14,15 +14,16 @@ const (
 
 // User is a person who can log in.
 type User struct {
-	ID           string // a UUID, and the subject of access tokens; the e-mail address is no identity
-	Email        Email
-	DisplayName  string
-	PasswordHash string // in PHC form
-	Roles        []string
-	Disabled     bool  // barred from logging in and acting
-	Version      int64 // from 1, grows with every change
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
+	ID            string // a UUID, and the subject of access tokens; the e-mail address is no identity
+	Email         Email
+	DisplayName   string
+	PasswordHash  string // in PHC form
+	Roles         []string
+	Disabled      bool  // barred from logging in and acting
+	EmailVerified bool  // has shown to read mails at the address
+	Version       int64 // from 1, grows with every change
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
 }
 
 // NewUser returns a user at version 1. The address and the name must have been checked.
@@ -54,6 +55,9 @@ func (u *User) Apply(c Change, now time.Time) bool {
 	}
 	if email == u.Email && name == u.DisplayName {
 		return false
+	}
+	if email.Lower() != u.Email.Lower() {
+		u.EmailVerified = false
 	}
 	u.Email, u.DisplayName = email, name
 	u.touch(now)

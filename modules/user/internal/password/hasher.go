@@ -36,7 +36,7 @@ func New(slots int, busy error) *Hasher {
 	return &Hasher{slots: make(chan struct{}, max(slots, 1)), busy: busy}
 }
 
-// Hash returns the PHC string of a password under a fresh salt. It waits for a slot; it fails with the error of ctx when
+// Hash returns the PHC string of a password, as Normalise has it, under a fresh salt. It waits for a slot; it fails with the error of ctx when
 // that ends first, and with busy when too many wait already.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	salt := make([]byte, saltBytes)
@@ -47,7 +47,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer h.leave()
-	key := argon2.IDKey([]byte(password), salt, passes, memoryKiB, lanes, hashBytes)
+	key := argon2.IDKey([]byte(Normalise(password)), salt, passes, memoryKiB, lanes, hashBytes)
 	return encode(parameters{memoryKiB, passes, lanes}, salt, key), nil
 }
 
@@ -62,7 +62,7 @@ func (h *Hasher) Verify(ctx context.Context, phc, password string) (bool, error)
 		return false, err
 	}
 	defer h.leave()
-	got := argon2.IDKey([]byte(password), salt, p.passes, p.memoryKiB, p.lanes, uint32(len(want)))
+	got := argon2.IDKey([]byte(Normalise(password)), salt, p.passes, p.memoryKiB, p.lanes, uint32(len(want)))
 	return subtle.ConstantTimeCompare(got, want) == 1, nil
 }
 

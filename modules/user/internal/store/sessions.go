@@ -9,16 +9,23 @@ import (
 
 // Session is a log-in and what has become of it.
 type Session struct {
-	ID        string
-	UserID    string
-	ExpiresAt time.Time
-	Revoked   bool
+	ID         string
+	UserID     string
+	CreatedAt  time.Time
+	LastUsedAt time.Time
+	ExpiresAt  time.Time
+	Revoked    bool
+	Client     Client
 }
+
+// Client is where a session was last used from, as far as it is known.
+type Client struct{ UserAgent, Address string }
 
 // InsertSession queues a session and its first refresh token.
 func (s *Store) InsertSession(ctx context.Context, in Session, tokenHash string, now time.Time) error {
-	err := s.db.Queue(ctx).Exec("INSERT INTO sessions (id, user_id, created_at, expires_at) VALUES (?, ?, ?, ?)",
-		in.ID, in.UserID, db.Micros(now), db.Micros(in.ExpiresAt)).Error
+	err := s.db.Queue(ctx).Exec(`INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, user_agent, address)
+		VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		in.ID, in.UserID, db.Micros(now), db.Micros(now), db.Micros(in.ExpiresAt), in.Client.UserAgent, in.Client.Address).Error
 	if err != nil {
 		return err
 	}
@@ -59,6 +66,40 @@ func (s *Store) SessionOfToken(ctx context.Context, hash string) (in Session, us
 func (s *Store) RevokeSession(ctx context.Context, id, userID string, now time.Time) (bool, error) {
 	res := s.db.Conn(ctx).Exec("UPDATE sessions SET revoked_at = ? WHERE id = ? AND user_id = ? AND revoked_at = 0", db.Micros(now), id, userID)
 	return res.RowsAffected == 1, res.Error
+}
+
+// TouchSession queues that a session was used.
+func (s *Store) TouchSession(ctx context.Context, id string, c Client, now time.Time) error {
+	return s.db.Queue(ctx).Exec("UPDATE sessions SET last_used_at = ?, user_agent = ?, address = ? WHERE id = ?",
+		db.Micros(now), c.UserAgent, c.Address, id).Error
+}
+
+// Sessions reads up to limit of a user's sessions that have not ended, the newest first.
+func (s *Store) Sessions(ctx context.Context, userID string, now time.Time, limit int) ([]Session, error) {
+	var rows []struct {
+		ID, UserAgent, Address           string
+		CreatedAt, LastUsedAt, ExpiresAt int64
+	}
+	err := s.db.Conn(ctx).Raw(`SELECT id, user_agent, address, created_at, last_used_at, expires_at FROM sessions
+		WHERE user_id = ? AND revoked_at = 0 AND expires_at > ? ORDER BY created_at DESC, id DESC LIMIT ?`, userID, db.Micros(now), limit).Scan(&rows).Error
+	sessions := make([]Session, len(rows))
+	for i, r := range rows {
+		sessions[i] = Session{
+			ID: r.ID, UserID: userID, CreatedAt: db.FromMicros(r.CreatedAt), LastUsedAt: db.FromMicros(max(r.LastUsedAt, r.CreatedAt)),
+			ExpiresAt: db.FromMicros(r.ExpiresAt), Client: Client{UserAgent: r.UserAgent, Address: r.Address},
+		}
+	}
+	return sessions, err
+}
+
+// RevokeOtherSessions ends all sessions of a user but one, "" for none, and returns those that had not ended.
+func (s *Store) RevokeOtherSessions(ctx context.Context, userID, keep string, now time.Time) (ended []string, err error) {
+	query, args := "UPDATE sessions SET revoked_at = ? WHERE user_id = ? AND revoked_at = 0 AND expires_at > ?", []any{db.Micros(now), userID, db.Micros(now)}
+	if keep != "" {
+		query, args = query+" AND id <> ?", append(args, keep)
+	}
+	err = s.db.Conn(ctx).Raw(query+" RETURNING id", args...).Scan(&ended).Error
+	return ended, err
 }
 
 // RevokeSessions queues the end of all sessions of a user.

@@ -10,24 +10,25 @@ import (
 
 // userRow is a row of users, with the roles beside it.
 type userRow struct {
-	ID           string
-	Email        string
-	DisplayName  string
-	PasswordHash string
-	Disabled     bool
-	Version      int64
-	CreatedAt    int64
-	UpdatedAt    int64
-	Roles        string
+	ID              string
+	Email           string
+	DisplayName     string
+	PasswordHash    string
+	Disabled        bool
+	EmailVerifiedAt int64
+	Version         int64
+	CreatedAt       int64
+	UpdatedAt       int64
+	Roles           string
 }
 
-const selectUsers = `SELECT u.id, u.email, u.display_name, u.password_hash, u.disabled, u.version, u.created_at, u.updated_at,
+const selectUsers = `SELECT u.id, u.email, u.display_name, u.password_hash, u.disabled, u.email_verified_at, u.version, u.created_at, u.updated_at,
 	(SELECT string_agg(r.role, ',' ORDER BY r.role) FROM user_roles r WHERE r.user_id = u.id) AS roles FROM users u `
 
 func (r userRow) user() domain.User {
 	u := domain.User{
 		ID: r.ID, Email: domain.Email(r.Email), DisplayName: r.DisplayName, PasswordHash: r.PasswordHash, Disabled: r.Disabled,
-		Version: r.Version, CreatedAt: db.FromMicros(r.CreatedAt), UpdatedAt: db.FromMicros(r.UpdatedAt),
+		EmailVerified: r.EmailVerifiedAt != 0, Version: r.Version, CreatedAt: db.FromMicros(r.CreatedAt), UpdatedAt: db.FromMicros(r.UpdatedAt),
 	}
 	if r.Roles != "" {
 		u.Roles = strings.Split(r.Roles, ",")
@@ -35,21 +36,42 @@ func (r userRow) user() domain.User {
 	return u
 }
 
+// insertUser is the statement that userValues belongs to.
+const insertUser = `INSERT INTO users (id, email, email_lower, display_name, search, password_hash, disabled, email_verified_at, version, created_at, updated_at)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+func userValues(u domain.User) []any {
+	created, updated, verified := db.Micros(u.CreatedAt), db.Micros(u.UpdatedAt), int64(0)
+	if u.EmailVerified {
+		verified = created
+	}
+	return []any{u.ID, string(u.Email), u.Email.Lower(), u.DisplayName, searchText(u), u.PasswordHash, u.Disabled, verified, u.Version, created, updated}
+}
+
 // InsertUser queues a new user with their roles and an empty account in the given currency.
 func (s *Store) InsertUser(ctx context.Context, u domain.User, currency string) error {
-	created, updated := db.Micros(u.CreatedAt), db.Micros(u.UpdatedAt)
-	q := s.db.Queue(ctx)
-	if err := q.Exec(`INSERT INTO users (id, email, email_lower, display_name, search, password_hash, disabled, version, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		u.ID, string(u.Email), u.Email.Lower(), u.DisplayName, searchText(u), u.PasswordHash, u.Disabled, u.Version, created, updated).Error; err != nil {
+	if err := s.db.Queue(ctx).Exec(insertUser, userValues(u)...).Error; err != nil {
 		return err
 	}
+	return s.insertBelongings(ctx, u, currency)
+}
+
+// InsertUserIfFree is InsertUser, unless another user has the address: then it changes nothing and returns false.
+func (s *Store) InsertUserIfFree(ctx context.Context, u domain.User, currency string) (bool, error) {
+	res := s.db.Conn(ctx).Exec(insertUser+" ON CONFLICT (email_lower) DO NOTHING", userValues(u)...)
+	if res.Error != nil || res.RowsAffected == 0 {
+		return false, res.Error
+	}
+	return true, s.insertBelongings(ctx, u, currency)
+}
+
+func (s *Store) insertBelongings(ctx context.Context, u domain.User, currency string) error {
 	for _, role := range u.Roles {
 		if err := s.InsertRole(ctx, u.ID, role); err != nil {
 			return err
 		}
 	}
-	return q.Exec("INSERT INTO accounts (user_id, currency, version, updated_at) VALUES (?, ?, 1, ?)", u.ID, currency, updated).Error
+	return s.db.Queue(ctx).Exec("INSERT INTO accounts (user_id, currency, version, updated_at) VALUES (?, ?, 1, ?)", u.ID, currency, db.Micros(u.UpdatedAt)).Error
 }
 
 // InsertRole queues a role for a user.
@@ -59,9 +81,10 @@ func (s *Store) InsertRole(ctx context.Context, userID, role string) error {
 
 // UpdateUser writes the user's profile and state if the stored version is still the one before u's; else it is ErrStale.
 func (s *Store) UpdateUser(ctx context.Context, u domain.User) error {
-	res := s.db.Conn(ctx).Exec(`UPDATE users SET email = ?, email_lower = ?, display_name = ?, search = ?, disabled = ?, version = ?, updated_at = ?
-		WHERE id = ? AND version = ?`,
-		string(u.Email), u.Email.Lower(), u.DisplayName, searchText(u), u.Disabled, u.Version, db.Micros(u.UpdatedAt), u.ID, u.Version-1)
+	res := s.db.Conn(ctx).Exec(`UPDATE users SET email = ?, email_lower = ?, display_name = ?, search = ?, disabled = ?, version = ?, updated_at = ?,
+		email_verified_at = CASE email_lower WHEN ? THEN email_verified_at ELSE 0 END WHERE id = ? AND version = ?`,
+		string(u.Email), u.Email.Lower(), u.DisplayName, searchText(u), u.Disabled, u.Version, db.Micros(u.UpdatedAt), u.Email.Lower(),
+		u.ID, u.Version-1)
 	if res.Error == nil && res.RowsAffected == 0 {
 		return domain.ErrStale
 	}

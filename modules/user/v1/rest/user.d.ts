@@ -19,7 +19,7 @@ export interface paths {
         put?: never;
         /**
          * Register
-         * @description Makes a user with the role customer and an empty credit account. The address must not be in use already (409, code email_taken); letter case does not tell addresses apart.
+         * @description Makes a user with the role customer and an empty credit account, and mails a token to the address that verifyEmail takes. When the address is in use already, the answer is the same, so that it does not tell who has an account, but no user is made: the owner of the address gets a mail about it. Letter case does not tell addresses apart. A password that is common, or has less than 8 characters besides the user's name and address, is refused.
          */
         post: operations["registerUser"];
         delete?: never;
@@ -67,9 +67,109 @@ export interface paths {
         head?: never;
         /**
          * Change one's own profile
-         * @description Changes the fields that are given and keeps the others. An address in use by someone else is a 409, code email_taken.
+         * @description Changes the fields that are given and keeps the others. An address in use by someone else is a 409, code email_taken. A new address is not verified: a token is mailed to it.
          */
         patch: operations["updateProfile"];
+        trace?: never;
+    };
+    "/api/v1/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change one's own password
+         * @description Takes the present password and a new one. It ends all other sessions of the user and tells them by mail. A wrong present password is a 403, code password_wrong.
+         */
+        post: operations["changePassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/email-verifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for a mail to verify an address
+         * @description Mails a token, good for 24 hours, to the user who has the address, unless it is verified. The answer is the same whether there is such a user or not.
+         */
+        post: operations["requestEmailVerification"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/email-verifications/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verify an address
+         * @description Takes the token of the mail, once. A token that is wrong, used, expired or was sent to an address that the user no longer has is a 422, code mail_token_invalid.
+         */
+        post: operations["verifyEmail"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/password-resets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for a mail to reset a forgotten password
+         * @description Mails a token, good for 20 minutes, to the user who has the address. The answer is the same whether there is such a user or not.
+         */
+        post: operations["requestPasswordReset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/password-resets/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reset a forgotten password
+         * @description Takes the token of the mail, once, and a new password. It ends all sessions of the user, who must then log in, with the second factor if they have one. A token that is wrong, used or expired is a 422, code mail_token_invalid; a password that is refused leaves the token good.
+         */
+        post: operations["resetPassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/users/{user_id}": {
@@ -210,6 +310,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read one's own sessions
+         * @description Answers with the sessions of the caller that have not ended, the newest first, at most 100.
+         */
+        get: operations["getSessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/sessions/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End one's own sessions
+         * @description Ends the session that is named, or all but the one that the access token belongs to. Its tokens stop working at once. It takes the password, so that whoever finds an open session cannot lock its owner out (403, code password_wrong). A session that is not the caller's, or has ended, is a 404, code session_not_found.
+         */
+        post: operations["endSessions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users/{user_id}/credit": {
         parameters: {
             query?: never;
@@ -302,6 +442,7 @@ export interface components {
          *         "customer"
          *       ],
          *       "disabled": false,
+         *       "email_verified": false,
          *       "created_at": "2026-11-23T09:30:00Z",
          *       "updated_at": "2026-11-23T09:30:00Z",
          *       "version": 1
@@ -319,6 +460,8 @@ export interface components {
             roles: string[];
             /** @description Whether the user is barred from logging in and acting. */
             disabled: boolean;
+            /** @description Whether the user has shown to read mails at the address. */
+            email_verified: boolean;
             /**
              * Format: date-time
              * @description When the user registered.
@@ -353,7 +496,7 @@ export interface components {
         DisplayName: string;
         /**
          * Format: password
-         * @description 8 to 128 characters of any kind. It is kept only as an Argon2id hash.
+         * @description 8 to 128 characters of any kind, in Unicode; how they are composed does not matter (NFC). It is kept only as an Argon2id hash.
          * @example correct horse battery staple
          */
         Password: string;
@@ -369,6 +512,111 @@ export interface components {
             email: components["schemas"]["EmailAddress"];
             password: components["schemas"]["Password"];
             display_name: components["schemas"]["DisplayName"];
+        };
+        /**
+         * @description The password as it is and as it shall be.
+         * @example {
+         *       "current_password": "correct horse battery staple",
+         *       "new_password": "staple battery horse correct"
+         *     }
+         */
+        ChangePassword: {
+            current_password: components["schemas"]["Password"];
+            new_password: components["schemas"]["Password"];
+        };
+        /**
+         * @description Where a mail is wanted.
+         * @example {
+         *       "email": "ada@example.com"
+         *     }
+         */
+        EmailRequest: {
+            email: components["schemas"]["EmailAddress"];
+        };
+        /**
+         * @description What was mailed.
+         * @example {
+         *       "token": "5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw"
+         *     }
+         */
+        VerifyEmail: {
+            token: components["schemas"]["MailToken"];
+        };
+        /**
+         * @description What was mailed, and the new password.
+         * @example {
+         *       "token": "5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw",
+         *       "new_password": "staple battery horse correct"
+         *     }
+         */
+        ResetPassword: {
+            token: components["schemas"]["MailToken"];
+            new_password: components["schemas"]["Password"];
+        };
+        /**
+         * @description A token from a mail, good for one use within a short time.
+         * @example 5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw
+         */
+        MailToken: string;
+        /**
+         * @description A log-in that has not ended.
+         * @example {
+         *       "id": "0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20",
+         *       "current": true,
+         *       "created_at": "2026-11-23T09:30:00Z",
+         *       "last_used_at": "2026-11-23T09:40:00Z",
+         *       "expires_at": "2026-12-23T09:30:00Z",
+         *       "user_agent": "Mozilla/5.0",
+         *       "address": "192.0.2.7"
+         *     }
+         */
+        Session: {
+            /**
+             * Format: uuid
+             * @description Never changes.
+             */
+            id: string;
+            /** @description Whether the access token of this request belongs to it. */
+            current: boolean;
+            /**
+             * Format: date-time
+             * @description When the user logged in.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When its tokens were last renewed.
+             */
+            last_used_at: string;
+            /**
+             * Format: date-time
+             * @description When it ends at the latest.
+             */
+            expires_at: string;
+            /** @description What the client called itself when it last used the session. */
+            user_agent?: string;
+            /** @description The network address that it last came from. */
+            address?: string;
+        };
+        /** @description Sessions, the newest first. */
+        SessionList: {
+            /** @description The sessions. */
+            items: components["schemas"]["Session"][];
+        };
+        /**
+         * @description Which sessions to end, and the proof that it is the user who asks.
+         * @example {
+         *       "password": "correct horse battery staple",
+         *       "session_id": "0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20"
+         *     }
+         */
+        EndSessions: {
+            password: components["schemas"]["Password"];
+            /**
+             * Format: uuid
+             * @description The one to end; without it, all but the current one.
+             */
+            session_id?: string;
         };
         /**
          * @description What it takes to make the first administrator.
@@ -873,7 +1121,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The new user. */
+            /** @description The new user, or what one would be if the address were not in use. */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -1002,6 +1250,188 @@ export interface operations {
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["UnprocessableContent"];
             428: components["responses"]["PreconditionRequired"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    changePassword: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangePassword"];
+            };
+        };
+        responses: {
+            /** @description The password is changed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    requestEmailVerification: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailRequest"];
+            };
+        };
+        responses: {
+            /** @description A mail is on its way if there is a reason for one. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    verifyEmail: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VerifyEmail"];
+            };
+        };
+        responses: {
+            /** @description The address is verified. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    requestPasswordReset: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailRequest"];
+            };
+        };
+        responses: {
+            /** @description A mail is on its way if there is such a user. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    resetPassword: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResetPassword"];
+            };
+        };
+        responses: {
+            /** @description The password is reset. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["InternalServerError"];
             503: components["responses"]["ServiceUnavailable"];
@@ -1226,6 +1656,71 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    getSessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sessions. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    endSessions: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EndSessions"];
+            };
+        };
+        responses: {
+            /** @description The sessions have ended. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["InternalServerError"];
             503: components["responses"]["ServiceUnavailable"];

@@ -1,0 +1,9 @@
+//go:build !faults
+
+package main
+
+import "cleave/platform/cli"
+
+// faults does nothing: only a program that is built with the tag faults can be
+// made to fail.
+func faults(stdio cli.IO) cli.IO { return stdio }

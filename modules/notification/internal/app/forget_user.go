@@ -1,0 +1,17 @@
+package app
+
+import (
+	"context"
+)
+
+// ForgetUser erases all that is kept of a user who has deleted their account: inbox, preferences, address, and mails, sent ones that
+// this machine keeps among them. News of them that arrives later has no effect.
+func (a *App) ForgetUser(ctx context.Context, userID string) error {
+	return a.DB.Tx(ctx, func(ctx context.Context) error {
+		email, err := a.Store.EraseUser(ctx, userID, a.now())
+		if err != nil || email == "" {
+			return err
+		}
+		return a.Post.Forget(email)
+	})
+}

@@ -1,0 +1,146 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"cleave/modules/user/internal/domain"
+	"cleave/modules/user/internal/store"
+	userv1 "cleave/modules/user/v1"
+)
+
+// How long what was mailed is good for (ASVS 5.0 6.4.1 and 6.5.5).
+const (
+	verifyTTL = 24 * time.Hour
+	resetTTL  = 20 * time.Minute
+)
+
+// RequestEmailVerification has a token mailed to the user who has an address that is not verified. For any other address it does the
+// same work and mails nothing, so that neither answer nor time tells whether there is such a user (ASVS 5.0 6.3.8).
+func (a *App) RequestEmailVerification(ctx context.Context, email string) error {
+	return a.requestMail(ctx, email, func(ctx context.Context, u domain.User) error {
+		if u.EmailVerified {
+			return a.mailNothing(ctx)
+		}
+		return a.askToVerify(ctx, u)
+	})
+}
+
+// RequestPasswordReset has a token mailed to the user who has an address. For any other address it does the same work and mails
+// nothing, as RequestEmailVerification does.
+func (a *App) RequestPasswordReset(ctx context.Context, email string) error {
+	return a.requestMail(ctx, email, func(ctx context.Context, u domain.User) error {
+		token, expires, err := a.mailToken(ctx, u, domain.ResetPassword, resetTTL)
+		if err != nil {
+			return err
+		}
+		return a.Events.Publish(ctx, u.ID, &userv1.UserPasswordResetRequested{UserId: u.ID, Token: token, ExpiresAt: timestamppb.New(expires)})
+	})
+}
+
+// requestMail calls ask for the user who has the address and may log in.
+func (a *App) requestMail(ctx context.Context, email string, ask func(context.Context, domain.User) error) error {
+	e, err := domain.NewEmail("/email", email)
+	if err != nil {
+		return err
+	}
+	u, err := a.Store.UserByEmail(ctx, e)
+	unknown := errors.Is(err, domain.ErrUserNotFound)
+	if err != nil && !unknown {
+		return err
+	}
+	return a.DB.Tx(ctx, func(ctx context.Context) error {
+		if unknown || u.Disabled {
+			return a.mailNothing(ctx)
+		}
+		return ask(ctx, u)
+	})
+}
+
+// askToVerify queues a mail that asks a user to verify their address.
+func (a *App) askToVerify(ctx context.Context, u domain.User) error {
+	token, expires, err := a.mailToken(ctx, u, domain.VerifyEmail, verifyTTL)
+	if err != nil {
+		return err
+	}
+	return a.Events.Publish(ctx, u.ID, &userv1.UserEmailVerificationRequested{UserId: u.ID, Token: token, ExpiresAt: timestamppb.New(expires)})
+}
+
+// mailToken makes a token for a user. Only its hash stays here (ASVS 5.0 6.5.2: it has more than 112 bits); the token itself travels
+// once, in the event that has it mailed.
+func (a *App) mailToken(ctx context.Context, u domain.User, p domain.MailPurpose, ttl time.Duration) (token string, expires time.Time, err error) {
+	token, hash := newToken()
+	expires = a.now().Add(ttl)
+	return token, expires, a.Store.InsertMailToken(ctx, hash, store.MailToken{
+		Purpose: p, UserID: u.ID, EmailLower: u.Email.Lower(), ExpiresAt: expires,
+	})
+}
+
+// mailNothing does the work of a mail for nobody.
+func (a *App) mailNothing(ctx context.Context) error {
+	token, hash := newToken()
+	expires := a.now().Add(resetTTL)
+	_, err := proto.Marshal(&userv1.UserPasswordResetRequested{Token: token, ExpiresAt: timestamppb.New(expires)})
+	if err != nil {
+		return err
+	}
+	return a.Store.InsertMailToken(ctx, hash, store.MailToken{Purpose: domain.ResetPassword, ExpiresAt: expires})
+}
+
+// VerifyEmail takes the token that was mailed to a user's address, once. One that does not hold, or was mailed to an address that is
+// not the user's any more, is ErrMailToken.
+func (a *App) VerifyEmail(ctx context.Context, token string) error {
+	return a.DB.Tx(ctx, func(ctx context.Context) error {
+		now := a.now()
+		t, err := a.Store.UseMailToken(ctx, hashToken(token), domain.VerifyEmail, now)
+		if err != nil {
+			return err
+		}
+		return a.Store.VerifyEmail(ctx, t.UserID, t.EmailLower, now)
+	})
+}
+
+// ResetPassword takes the token that was mailed to a user, once, and a new password. A token that does not hold is ErrMailToken; a
+// password that is refused is Unprocessable at /new_password and leaves the token good. All sessions of the user end; none begins,
+// so that a second factor is asked for at the next log-in (ASVS 5.0 6.4.3).
+func (a *App) ResetPassword(ctx context.Context, token, wanted string) error {
+	t, err := a.Store.MailToken(ctx, hashToken(token), domain.ResetPassword, a.now())
+	if err != nil {
+		return err
+	}
+	u, err := a.Store.User(ctx, t.UserID)
+	switch {
+	case errors.Is(err, domain.ErrUserNotFound):
+		return domain.ErrMailToken
+	case err != nil:
+		return err
+	case u.Email.Lower() != t.EmailLower:
+		return domain.ErrMailToken
+	}
+	hash, err := a.hashPassword(ctx, "/new_password", wanted, u.Email, u.DisplayName)
+	if err != nil {
+		return err
+	}
+	return a.DB.Tx(ctx, func(ctx context.Context) error {
+		now := a.now()
+		if _, err := a.Store.UseMailToken(ctx, hashToken(token), domain.ResetPassword, now); err != nil {
+			return err
+		}
+		changed, err := a.Store.SetPassword(ctx, u.ID, u.PasswordHash, hash)
+		switch {
+		case err != nil:
+			return err
+		case !changed: // by somebody who was faster
+			return domain.ErrMailToken
+		}
+		// Whoever has the token reads the mails of the address.
+		if err := a.Store.VerifyEmail(ctx, u.ID, t.EmailLower, now); err != nil && !errors.Is(err, domain.ErrMailToken) {
+			return err
+		}
+		return a.passwordChanged(ctx, u.ID, "")
+	})
+}
