@@ -152,3 +152,24 @@ func TestParseHead_Refuses(t *testing.T) {
 }
 
 const hex32 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+// An entry with a good hash of its own, as a forger would compute it, breaks the chain.
+func TestVerify_ForgedEntry(t *testing.T) {
+	t.Parallel()
+	d, l := setup(t, dbtest.SQLite(t))
+	fill(t, d, l, 5)
+	forger, forged := setup(t, dbtest.SQLite(t))
+	for range 3 {
+		require.NoError(t, appendEntry(t.Context(), forger, forged, entry(9)))
+	}
+	var r struct {
+		Object string
+		Hash   []byte
+	}
+	require.NoError(t, forger.Conn(t.Context()).Raw("SELECT object, hash FROM audit WHERE seq = 3").Scan(&r).Error)
+	unguarded(t, d)
+	require.NoError(t, d.Tx(t.Context(), func(ctx context.Context) error {
+		return d.Conn(ctx).Exec("UPDATE audit SET object = ?, hash = ? WHERE seq = 3", r.Object, r.Hash).Error
+	}))
+	require.Contains(t, verify(t, l, nil).Broken, "entry 3 is not what was written")
+}
