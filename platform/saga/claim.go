@@ -2,8 +2,6 @@ package saga
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"time"
 
 	"cleave/platform/db"
@@ -92,8 +90,8 @@ func (r *Runner) skipLocked() string {
 // due is the query for sagas that can go on, but for those of the kinds that
 // this process has met and cannot run.
 func (r *Runner) due(now int64) (query string, args []any) {
-	query = "SELECT * FROM sagas WHERE state IN ('running', 'compensating') AND due_at <= ? AND name IN ?"
-	args = []any{now, slices.Collect(maps.Keys(r.programs))}
+	query = "SELECT * FROM sagas WHERE state IN ('running', 'compensating') AND due_at <= ?"
+	args = []any{now}
 	for k := range r.foreign {
 		query += " AND (name <> ? OR plan <> ?)"
 		args = append(args, k.name, k.plan)
@@ -104,9 +102,11 @@ func (r *Runner) due(now int64) (query string, args []any) {
 // knows reports whether this process has all steps of the saga. It says once
 // what it lacks.
 func (r *Runner) knows(ctx context.Context, in instance) bool {
-	_, missing := r.programs[in.Name].follow(in.Plan)
-	if missing == "" {
-		return true
+	missing := "the definition"
+	if p := r.programs[in.Name]; p != nil {
+		if _, missing = p.follow(in.Plan); missing == "" {
+			return true
+		}
 	}
 	r.foreign[kind{in.Name, in.Plan}] = true
 	r.o.Log.WarnContext(ctx, "sagas wait for a process that knows all their steps", "saga", in.Name, "id", in.ID, "plan", in.Plan, "missing", missing)
