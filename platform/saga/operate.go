@@ -3,6 +3,7 @@ package saga
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -128,15 +129,25 @@ func Compensate(ctx context.Context, d *db.DB, name, id string) error {
 }
 
 // Compensate turns the saga with this id round in the transaction that ctx
-// carries, as the function Compensate does, for the given cause. Who changes
-// what a saga works on does this first, so that the saga does not go on over it.
+// carries, as the function Compensate does, for the given cause. It does nothing
+// to one whose compensation has failed. A saga is the lock on what it works on:
+// who changes that meanwhile calls Compensate in the same transaction, after locking the
+// rows that the saga's local steps write, so that the saga cannot go on over
+// the change.
 func (s *Saga[S]) Compensate(ctx context.Context, id string, cause *fault.Error) error {
-	if err := turnRound(ctx, s.runner.db, s.program.Name, id, cause); err != nil {
+	err := turnRound(ctx, s.runner.db, s.program.Name, id, cause)
+	if errors.Is(err, errTurned) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	s.runner.db.AfterCommit(ctx, s.runner.wakeUp)
 	return nil
 }
+
+// errTurned is the cause of the fault about a saga whose compensation has failed.
+var errTurned = errors.New("the saga was turned round before")
 
 // turnRound relies on the guard of each record: what an owner reaches after
 // this transaction is not written any more.
@@ -150,7 +161,11 @@ func turnRound(ctx context.Context, d *db.DB, name, id string, cause *fault.Erro
 	case Compensating, Compensated:
 		return nil
 	default:
-		return fault.New(fault.Conflict, "saga_state", "the saga is %s and cannot be compensated", in.State)
+		f := fault.New(fault.Conflict, "saga_state", "the saga is %s and cannot be compensated", in.State)
+		if in.State == CompensationFailed && in.Cause != "" {
+			return f.Wrap(errTurned)
+		}
+		return f
 	}
 	if plan := parsePlan(in.Plan); in.Step < len(plan) {
 		next := plan[in.Step]

@@ -17,10 +17,7 @@ func (a *App) OnUserDisabled(ctx context.Context, userID string) error {
 				return err
 			}
 			for i := range open {
-				if err := open[i].Cancel("user_disabled", now); err != nil {
-					return err
-				}
-				if err := a.recordCancelled(ctx, &open[i]); err != nil {
+				if err := a.cancel(ctx, &open[i], "user_disabled", now); err != nil {
 					return err
 				}
 			}

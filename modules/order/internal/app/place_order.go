@@ -65,10 +65,11 @@ func (p *placement) total() domain.Money {
 // placeOrderSaga reserves the credit of a pending order and confirms it. When
 // that fails or takes too long, it releases credit and stock and rejects it.
 //
-// A cancellation may come at any time. The user module refuses a reservation
-// that was released before, and an order that is no longer pending cannot be
-// confirmed, so either way this saga ends without a reservation and leaves the
-// cancelled order alone.
+// A pending order belongs to this saga: it may not be shipped, and who cancels
+// it turns the saga round in the same transaction. The saga then releases the
+// credit, finds an order that is no longer pending, and leaves it and its stock
+// alone. The user module refuses a reservation that was released before, so a
+// reserve that is still on its way has no effect.
 func (a *App) placeOrderSaga() saga.Definition[placement] {
 	return saga.Definition[placement]{
 		Name:    "place_order",
