@@ -26,6 +26,7 @@ func (x *execution) record(ctx context.Context) error {
 		if err == nil || errors.Is(err, errLost) || attempt == recordAttempts || !fault.KindOf(err).Temporary() {
 			return err
 		}
+		x.o.Log.WarnContext(ctx, "saga cannot be recorded; trying again", "saga", x.in.Name, "id", x.in.ID, "error", err)
 		select {
 		case <-ctx.Done():
 			return err
