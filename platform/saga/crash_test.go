@@ -31,9 +31,13 @@ const childEnv = "CLEAVE_SAGA_CHILD"
 // life is what such a process does: it runs the sagas of the database, after
 // it has started the one named, and stands still for ever at a point.
 type life struct {
-	Config db.Config
-	Start  string
-	At     string
+	Dir, DSN, Secret string
+	Start, At        string
+}
+
+// lifeOn is a life on the database of c.
+func lifeOn(c db.Config, start, at string) life {
+	return life{Dir: c.Dir, DSN: c.AdminDSN, Secret: c.RoleSecret, Start: start, At: at}
 }
 
 func TestMain(m *testing.M) {
@@ -119,9 +123,10 @@ func live(text string) {
 	var l life
 	must(json.Unmarshal([]byte(text), &l))
 	ctx := context.Background()
-	own, err := db.Open(ctx, l.Config, "order", nil)
+	c := db.Config{Dir: l.Dir, AdminDSN: l.DSN, RoleSecret: l.Secret}
+	own, err := db.Open(ctx, c, "order", nil)
 	must(err)
-	other, err := db.Open(ctx, l.Config, "user", nil)
+	other, err := db.Open(ctx, c, "user", nil)
 	must(err)
 	at := func(point string) {
 		if point == l.At {
@@ -200,7 +205,7 @@ func TestKill(t *testing.T) {
 				own, other := openBoth(t, c)
 				start := id
 				for _, point := range points {
-					lives(t, life{Config: c, Start: start, At: point})()
+					lives(t, lifeOn(c, start, point))()
 					start = ""
 				}
 				run(t, own, other)
@@ -251,7 +256,7 @@ func TestKill_Replica(t *testing.T) {
 			t.Parallel()
 			c := dbtest.Postgres(t)
 			own, other := openBoth(t, c)
-			kill := lives(t, life{Config: c, Start: "yes", At: point})
+			kill := lives(t, lifeOn(c, "yes", point))
 			s := run(t, own, other)
 			require.Eventually(t, func() bool { return len(owners(t, own)) == 2 }, patience, tick)
 			before, err := saga.Show(t.Context(), own, "voyage", "yes")
