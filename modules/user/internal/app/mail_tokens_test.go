@@ -163,7 +163,7 @@ func TestResetPassword_Nobody(t *testing.T) {
 		u := f.registered(t, "ada@example.com")
 		require.NoError(t, f.RequestPasswordReset(t.Context(), "eve@example.com"))
 		require.EqualValues(t, 1, f.count(t, "SELECT count(*) FROM mail_tokens WHERE user_id IS NULL AND email_lower = ''"), "as much work as for somebody")
-		_, err := f.DisableUser(t.Context(), f.NewID(), u.ID)
+		_, err := f.DisableUser(staff(t), f.NewID(), u.ID)
 		require.NoError(t, err)
 		require.NoError(t, f.RequestPasswordReset(t.Context(), "ada@example.com"))
 		require.Zero(t, f.count(t, "SELECT count(*) FROM outbox WHERE type = ?", userv1.PasswordResetRequested.Name()))
