@@ -48,11 +48,12 @@ type Options struct {
 	Rate  float64       // the part of all operations that Delay, Fail, Lose or Repeat happens to, 0 to 1
 	Crash float64       // the part that ends the process, 0 to 1
 	Delay time.Duration // the longest; default 20 ms
+	After time.Duration // how long nothing happens at first, so that a process can start
 	Exit  func()        // ends the process; default: as SIGKILL does
 }
 
-// Parse reads options such as "seed=7,rate=0.05,crash=0.002,delay=50ms". It
-// fails with Invalid, faults_invalid on anything else.
+// Parse reads options such as "seed=7,rate=0.05,crash=0.002,delay=50ms,after=1s".
+// It fails with Invalid, faults_invalid on anything else.
 func Parse(text string) (o Options, err error) {
 	for _, part := range strings.Split(text, ",") {
 		name, value, _ := strings.Cut(part, "=")
@@ -65,11 +66,13 @@ func Parse(text string) (o Options, err error) {
 			o.Crash, err = parseRate(value)
 		case "delay":
 			o.Delay, err = time.ParseDuration(value)
+		case "after":
+			o.After, err = time.ParseDuration(value)
 		default:
 			err = fmt.Errorf("there is no %q", name)
 		}
 		if err != nil {
-			return o, fault.New(fault.Invalid, "faults_invalid", "%q is not seed=N, rate=0…1, crash=0…1 or delay=DURATION", part).Wrap(err)
+			return o, fault.New(fault.Invalid, "faults_invalid", "%q is not seed=N, rate=0…1, crash=0…1, delay=DURATION or after=DURATION", part).Wrap(err)
 		}
 	}
 	return o, nil
@@ -88,7 +91,8 @@ func parseRate(text string) (float64, error) {
 // seed, the site and n alone, so that a plan of the same seed decides the same,
 // in whatever order the sites come to it. It is safe for concurrent use.
 type Plan struct {
-	o Options
+	o     Options
+	began time.Time
 
 	mu      sync.Mutex
 	sites   map[string]uint64 // operations so far
@@ -111,7 +115,7 @@ func New(o Options) *Plan {
 	if o.Exit == nil {
 		o.Exit = die
 	}
-	return &Plan{o: o, sites: map[string]uint64{}, history: map[string][]Decision{}}
+	return &Plan{o: o, began: time.Now(), sites: map[string]uint64{}, history: map[string][]Decision{}}
 }
 
 // die ends the process as a power cut would. It does not return.
@@ -156,7 +160,7 @@ func (p *Plan) Sites() []string {
 func (p *Plan) next(site string) Decision {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.off {
+	if p.off || time.Since(p.began) < p.o.After {
 		return Decision{}
 	}
 	p.sites[site]++

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
@@ -70,6 +71,9 @@ func TestStop(t *testing.T) {
 	p.Start()
 	_ = p.Commit(t.Context(), "order", func() error { return nil })
 	require.Len(t, p.History()["commit of order"], 1)
+	late := faulttest.New(faulttest.Options{Rate: 1, After: time.Hour})
+	require.NoError(t, late.Commit(t.Context(), "order", func() error { return nil }))
+	require.Empty(t, late.History())
 }
 
 // TestCrash ends the process before or after the operation.
@@ -95,9 +99,9 @@ func TestCrash(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	t.Parallel()
-	o, err := faulttest.Parse("seed=7,rate=0.05,crash=0.002,delay=50ms")
+	o, err := faulttest.Parse("seed=7,rate=0.05,crash=0.002,delay=50ms,after=1s")
 	require.NoError(t, err)
-	require.Equal(t, faulttest.Options{Seed: 7, Rate: 0.05, Crash: 0.002, Delay: 50_000_000}, o)
+	require.Equal(t, faulttest.Options{Seed: 7, Rate: 0.05, Crash: 0.002, Delay: 50 * time.Millisecond, After: time.Second}, o)
 	for _, text := range []string{"", "seed", "seed=-1", "rate=2", "rate=x", "crash=-0.1", "delay=5", "speed=1", "seed=1;rate=1"} {
 		_, err := faulttest.Parse(text)
 		require.ErrorIs(t, err, fault.New(fault.Invalid, "faults_invalid", ""), "%q", text)

@@ -55,7 +55,10 @@ func (c *customer) run() {
 		case k < 65:
 			c.cancel(c.any())
 		case k < 75:
-			c.rename(fmt.Sprintf("Ada the %dth", n))
+			// Several at once, so that some wait together.
+			for i := range 1 + c.rand.IntN(5) {
+				c.rename(fmt.Sprintf("Ada the %dth and %d", n, i))
+			}
 		default:
 			c.look(c.any())
 		}

@@ -20,7 +20,7 @@ func TestCrash(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, c db.Config) {
 		t.Parallel()
-		s := newShop(t, c, plan{program: faulty})
+		s := newShop(t, c, plan{program: faulty, single: true})
 		defer s.report(t)
 		s.during(t, func() {
 			s.strike(0)
@@ -28,7 +28,7 @@ func TestCrash(t *testing.T) {
 			defer func() { reopen() }()
 			for life := range strikes(5, 40) {
 				// It may end before it serves, by a fault or by its own end.
-				_, _ = s.serve(0, fmt.Sprintf("CLEAVE_FAULTS=seed=%d,rate=0.02,crash=0.004", options.seed+uint64(life)*1_000_003))
+				_, _ = s.serve(0, fmt.Sprintf("CLEAVE_FAULTS=seed=%d,rate=0.02,crash=0.003,after=400ms", options.seed+uint64(life)*1_000_003))
 				reopen()
 				s.dies(t)
 				reopen = s.shut()

@@ -62,6 +62,9 @@ func (s *shop) recovery(t *testing.T) {
 	slices.Sort(took)
 	text := fmt.Sprintf("%d strikes, %d answers, %d reads through the API and %d of the tables; at rest %v after the last request", s.struck.Load(), s.answers.Load(),
 		s.reads.Load(), s.audits.Load(), s.rested.Round(time.Millisecond))
+	if s.last != "" {
+		text += "\nthe last to end: " + s.last
+	}
 	if n := len(took); n > 0 {
 		at := func(q int) time.Duration { return took[(n-1)*q/100].Round(time.Millisecond) }
 		text += fmt.Sprintf("\nwork of before a kill done after readiness: median %v, 90%% %v, longest %v (%d kills; %d left nothing, %d were followed by another first)",

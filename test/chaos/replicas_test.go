@@ -10,7 +10,7 @@ import (
 // and again; clients go to the other one.
 func TestReplicas(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, dbtest.Postgres(t), plan{replicas: 2})
+	s := newShop(t, dbtest.Postgres(t), plan{replicas: 2, single: true})
 	defer s.report(t)
 	s.during(t, func() { s.killAgainAndAgain(t, strikes(3, 25)) })
 	s.alive(t)

@@ -44,6 +44,7 @@ func (s *shop) settled(t *testing.T) {
 		if err != nil {
 			left = []string{err.Error()}
 		}
+		s.last = left[0]
 		time.Sleep(20 * time.Millisecond)
 	}
 	if s.over() {

@@ -43,6 +43,7 @@ type shop struct {
 	running []*harness.Process // by address; nil while there is none
 	all     []*harness.Process
 	rested  time.Duration // what settled waited
+	last    string        // what it waited for at the end
 	kills   []time.Time
 	starts  []time.Time // when each next process was ready
 
@@ -68,6 +69,7 @@ type plan struct {
 	program  string   // default: binary
 	replicas int      // default: 1
 	broker   string   // URL; default: events stay in the process
+	single   bool     // each event in a transaction of its own, whose time shows the order
 	via      *network // between clients, processes and Postgres, if not nil
 }
 
@@ -88,6 +90,9 @@ func newShop(t *testing.T, c db.Config, p plan) *shop {
 	}
 	if s.brokered = p.broker != ""; s.brokered {
 		s.settings = append(s.settings, "CLEAVE_EVENTS_PIPE="+p.broker)
+	}
+	if p.single {
+		s.settings = append(s.settings, "CLEAVE_EVENTS_BATCH=1")
 	}
 	for range max(p.replicas, 1) {
 		s.addrs = append(s.addrs, freeAddress(t))
