@@ -38,7 +38,7 @@ func (p *Pipe) Deliver(ctx context.Context, source string, events []event.Envelo
 			case err == nil:
 			case tooLarge(err):
 				rejected.IDs = append(rejected.IDs, wave[i].ID)
-				rejected.Err = fmt.Errorf("Kafka takes no event of %d bytes: %w", len(wave[i].Payload), err)
+				rejected.Err = fmt.Errorf("an event of %d bytes is too large for Kafka: %w", len(wave[i].Payload), err)
 			default:
 				// A producer that failed may have lost count of what it sent.
 				return errors.Join(failed("publish to topic "+topic, err), p.drop())
