@@ -13,6 +13,7 @@ import (
 	"cleave/modules/user/internal/cli"
 	"cleave/modules/user/internal/domain"
 	"cleave/modules/user/internal/keys"
+	"cleave/modules/user/internal/oauth"
 	"cleave/modules/user/internal/password"
 	"cleave/modules/user/internal/store"
 	"cleave/modules/user/migrations"
@@ -38,7 +39,7 @@ var Module = module.Spec{
 	Migrations:  migrations.FS,
 	Constraints: store.Constraints,
 	OpenAPI:     userv1.OpenAPI,
-	Paths:       api.Paths,
+	Paths:       oauth.Paths,
 	Policy:      policy,
 	Config:      func() any { return &settings{Currency: "EUR"} },
 	Wire:        wire,
@@ -85,8 +86,8 @@ func wire(env *module.Env) (module.Parts, error) {
 	}
 	signer := auth.NewSigner(ring.Signing, env.Auth.Issuer, env.Auth.Audience, env.Auth.AccessTTL, env.Now)
 	a := app.New(app.Deps{
-		DB: env.DB, Store: users, Events: env.Events, Audit: env.Audit, Passwords: password.New(slots, domain.ErrPasswordsBusy), Signer: signer,
-		Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL, RequireVerified: s.RequireVerifiedEmail,
+		DB: env.DB, Store: users, Events: env.Events, Audit: env.Audit, Passwords: password.New(slots, domain.ErrPasswordsBusy), Signer: signer, Issuer: env.Auth.Issuer,
+		Audience: env.Auth.Audience, Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL, RequireVerified: s.RequireVerifiedEmail,
 		TokenFile: filepath.Join(env.DataDir, cli.TokenFile),
 	})
 	token, err := a.OfferFirstAdmin(ctx)
@@ -96,8 +97,11 @@ func wire(env *module.Env) (module.Parts, error) {
 	if token != "" {
 		env.Startup("first admin token", token)
 	}
+	provider := oauth.Handler(oauth.Options{
+		App: a, Ring: ring, Revoked: env.Auth.Revoked, Issuer: env.Auth.Issuer, Audience: env.Auth.Audience, Now: env.Now,
+	})
 	return module.Parts{
-		RPC: api.Register(a), REST: api.Routes(a, env.Cursors), HTTP: api.WellKnown(ring), Keys: ring,
+		RPC: api.Register(a), REST: api.Routes(a, env.Cursors), HTTP: provider, Keys: ring,
 		Background: []func(context.Context) error{a.PurgeSessions(env.Log), ring.Run},
 	}, nil
 }

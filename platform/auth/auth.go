@@ -6,20 +6,25 @@
 // unknown permission and a missing decision all mean no.
 package auth
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Principal is the authenticated user or client of a request. Who it is, is the pair of Issuer and
 // Subject (OpenID Connect Core section 5.7): a subject means nothing without its issuer, and an e-mail
 // address never identifies.
 type Principal struct {
-	Issuer     string   // set by the verifier; a signer uses its own
-	Subject    string   // the user's id; unique per issuer and never reused
-	Session    string   // the login the token descends from; "" for a client of its own
-	Client     string   // the OAuth client that the token was issued to
-	Generation int64    // the subject's state that the token speaks of; see Revocation
-	Roles      []string // shared with the verifier's cache, as Scopes is: read only
-	Scopes     []string // what the subject has consented to; nil: everything
-	Actor      string   // who acts for the subject (RFC 8693 section 4.1); "" for itself
+	Issuer     string    // set by the verifier; a signer uses its own
+	Subject    string    // the user's id; unique per issuer and never reused
+	Session    string    // the login the token descends from; "" for a client of its own
+	Client     string    // the OAuth client that the token was issued to
+	Generation int64     // the subject's state that the token speaks of; see Revocation
+	Roles      []string  // shared with the verifier's cache, as Scopes is: read only
+	Scopes     []string  // what the subject has consented to; nil: everything
+	Audience   []string  // whom the token is for
+	Expires    time.Time // of the token; set by the verifier, without the leeway
+	Actor      string    // who acts for the subject (RFC 8693 section 4.1); "" for itself
 }
 
 // Service is whom a module acts as on its own, in its event handlers. Without a decision it owns nothing: a handler's use case is

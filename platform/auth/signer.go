@@ -54,13 +54,16 @@ func NewSigner(key func() SigningKey, issuer string, audience []string, ttl time
 
 // Sign returns an access token for p and the time from which it is no longer valid.
 func (s *Signer) Sign(p Principal) (token string, expires time.Time, err error) {
-	return s.SignFor(p, s.audience)
+	return s.SignFor(p, s.audience, time.Time{})
 }
 
-// SignFor is Sign for a narrower audience.
-func (s *Signer) SignFor(p Principal, audience []string) (token string, expires time.Time, err error) {
+// SignFor is Sign for a narrower audience and, unless notAfter is zero, a token that expires then at the latest.
+func (s *Signer) SignFor(p Principal, audience []string, notAfter time.Time) (token string, expires time.Time, err error) {
 	now := s.now().UTC().Truncate(time.Second)
 	expires = now.Add(s.ttl)
+	if !notAfter.IsZero() && notAfter.Before(expires) {
+		expires = notAfter
+	}
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("make a token id: %w", err)

@@ -43,27 +43,33 @@ type verifiedToken struct {
 	expires   time.Time
 }
 
+// AnyAudience is the audience of a verifier that asks for none: only the issuer itself may use one, to speak about its tokens.
+const AnyAudience = ""
+
 // NewVerifier returns a verifier that asks keys for the issuer's public keys when it needs them, and refuses what is revoked.
 func NewVerifier(keys KeySource, issuer, audience string, revoked *Revocations, now func() time.Time) *Verifier {
 	verified, err := lru.New[[sha256.Size]byte, verifiedToken](verifiedTokens)
 	if err != nil {
 		panic(err) // only a size below one fails
 	}
+	options := []jwt.ParserOption{
+		jwt.WithValidMethods([]string{jwt.SigningMethodES256.Alg()}),
+		jwt.WithIssuer(issuer),
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(),
+		jwt.WithLeeway(leeway),
+		jwt.WithTimeFunc(now),
+		jwt.WithStrictDecoding(),
+	}
+	if audience != AnyAudience {
+		options = append(options, jwt.WithAudience(audience))
+	}
 	return &Verifier{
 		keys:     &keyring{source: keys, now: now},
 		revoked:  revoked,
 		now:      now,
 		verified: verified,
-		parser: jwt.NewParser(
-			jwt.WithValidMethods([]string{jwt.SigningMethodES256.Alg()}),
-			jwt.WithIssuer(issuer),
-			jwt.WithAudience(audience),
-			jwt.WithExpirationRequired(),
-			jwt.WithIssuedAt(),
-			jwt.WithLeeway(leeway),
-			jwt.WithTimeFunc(now),
-			jwt.WithStrictDecoding(),
-		),
+		parser:   jwt.NewParser(options...),
 	}
 }
 
@@ -136,7 +142,7 @@ func (v *Verifier) check(ctx context.Context, token string) (verifiedToken, erro
 func (c *claims) principal() Principal {
 	p := Principal{
 		Issuer: c.Issuer, Subject: c.Subject, Session: c.Session, Client: c.Client, Generation: c.Generation,
-		Roles: slices.Clip(c.Roles), Scopes: strings.Fields(c.Scope),
+		Roles: slices.Clip(c.Roles), Scopes: strings.Fields(c.Scope), Audience: c.Audience, Expires: c.ExpiresAt.Time,
 	}
 	if c.Actor != nil {
 		p.Actor = c.Actor.Subject

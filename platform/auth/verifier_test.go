@@ -127,6 +127,9 @@ func TestVerify(t *testing.T) {
 	for range 2 {
 		got, err := f.verifier.Verify(t.Context(), token)
 		require.NoError(t, err)
+		require.Equal(t, expires, got.Expires.UTC())
+		require.Equal(t, []string{"user", "order"}, got.Audience)
+		got.Expires, got.Audience = want.Expires, want.Audience
 		require.Equal(t, want, got)
 	}
 	require.Equal(t, 1, f.source.fetched())

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,8 @@ func (a *app) serve() *cobra.Command {
 				return err
 			}
 			log := telemetry.NewLogger(a.Err, cfg.Log.Level, cfg.Log.Format)
+			// What libraries log by themselves is about single requests, which the access log tells better, but for their own failures.
+			slog.SetDefault(telemetry.NewLogger(a.Err, "error", cfg.Log.Format))
 			endTracing, err := telemetry.SetupTracing(c.Context(), cfg.Trace.Exporter, program, a.version, log)
 			if err != nil {
 				return err

@@ -42,7 +42,7 @@ type Spec struct {
 	Migrations  fs.FS               // goose files below sqlite/ and postgres/
 	Constraints db.Constraints
 	OpenAPI     []byte                       // nil: no REST
-	Paths       []string                     // what Parts.HTTP serves, as "GET /path"; nil: nothing
+	Paths       []string                     // what Parts.HTTP serves, as rest.API.Standard wants it; nil: nothing
 	Policy      string                       // Casbin policy lines for its permissions
 	Config      func() any                   // a pointer to its settings with their defaults; nil: none
 	Wire        func(*Env) (Parts, error)    // builds the module; must not start anything
@@ -77,7 +77,8 @@ type AuthConfig struct {
 	AccessTTL, RefreshTTL time.Duration
 	// KeyEncryptionKey encrypts signing keys in the database, and Old is the one before; "" is none.
 	KeyEncryptionKey, KeyEncryptionKeyOld string
-	KeyRotation                           time.Duration // how long a key signs; 0: until the command
+	Revoked                               *auth.Revocations // what the process no longer accepts
+	KeyRotation                           time.Duration     // how long a key signs; 0: until the command
 }
 
 // Conn returns the connection to a module that this one's Spec uses.
@@ -106,8 +107,10 @@ type Tool struct {
 	DB    func(ctx context.Context) (*db.DB, error)
 	Now   func() time.Time
 	Print func(v any) error // to standard output, in the chosen format
-	In    io.Reader
-	Err   io.Writer
+	// Modules are the names of all modules of the process.
+	Modules []string
+	In      io.Reader
+	Err     io.Writer
 }
 
 // Order returns specs sorted so that each comes after all that it uses. It

@@ -143,7 +143,7 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 		Config:  h.cfg.Modules[r.spec.Name],
 		Auth: AuthConfig{
 			Issuer: h.cfg.Auth.Issuer, AccessTTL: h.cfg.Auth.AccessTTL, RefreshTTL: h.cfg.Auth.RefreshTTL,
-			KeyEncryptionKey: h.cfg.Auth.KeyEncryptionKey, KeyEncryptionKeyOld: h.cfg.Auth.KeyEncryptionKeyOld, KeyRotation: h.cfg.Auth.KeyRotation,
+			KeyEncryptionKey: h.cfg.Auth.KeyEncryptionKey, KeyEncryptionKeyOld: h.cfg.Auth.KeyEncryptionKeyOld, KeyRotation: h.cfg.Auth.KeyRotation, Revoked: h.revoked,
 		},
 		DataDir: h.cfg.Data.Dir, BaseURL: h.cfg.BaseURL(h.listener.Addr().String()), Startup: h.addLine,
 		edges: map[string]*rpc.Edge{},
@@ -186,7 +186,7 @@ func (h *Host) mount() error {
 		Observer: h.metrics, Metrics: h.publicMetrics(),
 	})
 	for _, r := range h.running {
-		if err := h.api.Standard(r.spec.Name, r.spec.Paths, r.parts.HTTP); err != nil {
+		if err := h.api.Standard(r.spec.Name, r.spec.Paths, r.db, r.parts.HTTP); err != nil {
 			return err
 		}
 		if r.parts.REST == nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"cleave/platform/auth"
+	"cleave/platform/db"
 )
 
 const (
@@ -72,7 +73,8 @@ type API struct {
 	handler   http.Handler
 	inFlight  inFlight
 	documents map[string]*openapi3.T // by module
-	shared    []*limitStore          // counts that replicas share
+	limits    map[*db.DB]*limits
+	shared    []*limitStore // counts that replicas share
 	// The ids of the operations, which are complete before serving begins.
 	operations map[routeKey]string
 	draining   atomic.Bool
@@ -92,7 +94,7 @@ func New(o Options) *API {
 		o.Now = time.Now
 	}
 	gin.SetMode(gin.ReleaseMode) // debug mode prints to stdout, which belongs to the commands' data
-	a := &API{o: o, engine: gin.New(), documents: map[string]*openapi3.T{}, operations: map[routeKey]string{}}
+	a := &API{o: o, engine: gin.New(), documents: map[string]*openapi3.T{}, operations: map[routeKey]string{}, limits: map[*db.DB]*limits{}}
 	a.streams, a.endAll = context.WithCancel(context.Background())
 	e := a.engine
 	e.ContextWithFallback = true // else a handler's cancellation never reaches the database

@@ -72,13 +72,7 @@ func (a *API) mount(name string, openapi []byte, m *mounted, counts *db.DB, regi
 	}
 	operations, errs := compile(doc, a.o.Policy)
 	m.verifier, m.operations = a.o.Verifier(name), map[string]map[string]*operation{}
-	if len(a.o.Limits) > 0 {
-		store := newLimitStore(counts)
-		m.limits = newLimits(a.o.Limits, store)
-		if store.db != nil {
-			a.shared = append(a.shared, store)
-		}
-	}
+	m.limits = a.limitsOf(counts)
 	for _, op := range operations {
 		if m.operations[op.method] == nil {
 			m.operations[op.method] = map[string]*operation{}

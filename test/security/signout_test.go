@@ -85,10 +85,13 @@ func accepted(t *testing.T, sites []*site, p person) {
 }
 
 // refused waits until each module of each process refuses the token.
-func refused(t *testing.T, sites []*site, p person) {
+func refused(t *testing.T, sites []*site, p person, at ...string) {
 	t.Helper()
+	if len(at) == 0 {
+		at = paths
+	}
 	for _, s := range sites {
-		for _, path := range paths {
+		for _, path := range at {
 			require.Eventually(t, func() bool {
 				r := s.call(t, http.MethodGet, path, p.access, nil)
 				return r.status == http.StatusUnauthorized && r.code() == "token_revoked"

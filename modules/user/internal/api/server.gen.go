@@ -19,6 +19,30 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for GrantType.
+const (
+	GrantTypeAuthorizationCode                        GrantType = "authorization_code"
+	GrantTypeClientCredentials                        GrantType = "client_credentials"
+	GrantTypeRefreshToken                             GrantType = "refresh_token"
+	GrantTypeUrnIetfParamsOauthGrantTypeTokenExchange GrantType = "urn:ietf:params:oauth:grant-type:token-exchange"
+)
+
+// Valid indicates whether the value is a known member of the GrantType enum.
+func (e GrantType) Valid() bool {
+	switch e {
+	case GrantTypeAuthorizationCode:
+		return true
+	case GrantTypeClientCredentials:
+		return true
+	case GrantTypeRefreshToken:
+		return true
+	case GrantTypeUrnIetfParamsOauthGrantTypeTokenExchange:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LedgerEntryKind.
 const (
 	LedgerEntryKindCapture LedgerEntryKind = "capture"
@@ -96,6 +120,39 @@ type CreateFirstAdmin struct {
 	Token string `json:"token"`
 }
 
+// CreateOAuthClient A client to register.
+type CreateOAuthClient struct {
+	// Grants How it gets tokens.
+	Grants []GrantType `json:"grants"`
+
+	// Name What people are shown when they consent.
+	Name string `json:"name"`
+
+	// PostLogoutUris Where a log-out may lead.
+	PostLogoutUris *[]string `json:"post_logout_uris,omitempty"`
+
+	// Public Whether it has no secret, as an app on a device or in a browser.
+	Public *bool `json:"public,omitempty"`
+
+	// RedirectUris Where codes may be sent, compared character by character.
+	RedirectUris *[]string `json:"redirect_uris,omitempty"`
+
+	// Roles The roles of the client itself, for the client credentials grant.
+	Roles *[]string `json:"roles,omitempty"`
+
+	// Scopes What it may ask for; openid, profile, email, offline_access and the names of modules.
+	Scopes *[]string `json:"scopes,omitempty"`
+}
+
+// CreatedOAuthClient A client that has just been registered.
+type CreatedOAuthClient struct {
+	// Client A registered client.
+	Client OAuthClient `json:"client"`
+
+	// ClientSecret What it proves itself with; absent for a public client.
+	ClientSecret *string `json:"client_secret,omitempty"`
+}
+
 // Credit The state of a user's credit account. Always, granted = available + reserved + captured.
 //
 // Example: {"available":30000,"captured":8000,"currency":"EUR","granted":50000,"reserved":12000,"user_id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20","version":4}
@@ -161,6 +218,9 @@ type EndSessions struct {
 	// SessionID The one to end; without it, all but the current one.
 	SessionID *openapi_types.UUID `json:"session_id,omitempty"`
 }
+
+// GrantType A way to get tokens.
+type GrantType string
 
 // LedgerEntry A movement in a credit account.
 //
@@ -238,6 +298,47 @@ type Money struct {
 //
 // Example: eyJhdCI6MTc5NTQxMzAwMDAwMDAwMH0
 type NextCursor = string
+
+// OAuthClient A registered client.
+type OAuthClient struct {
+	// ClientID The id of the client.
+	ClientID openapi_types.UUID `json:"client_id"`
+
+	// CreatedAt When it was registered.
+	CreatedAt time.Time `json:"created_at"`
+
+	// Grants How it gets tokens.
+	Grants []GrantType `json:"grants"`
+
+	// Name What people are shown when they consent.
+	Name string `json:"name"`
+
+	// PostLogoutUris Where a log-out may lead.
+	PostLogoutUris []string `json:"post_logout_uris"`
+
+	// Public Whether it has no secret, as an app on a device or in a browser.
+	Public bool `json:"public"`
+
+	// RedirectUris Where codes may be sent, compared character by character.
+	RedirectUris []string `json:"redirect_uris"`
+
+	// Roles The roles of the client itself, for the client credentials grant.
+	Roles []string `json:"roles"`
+
+	// Scopes What it may ask for; openid, profile, email, offline_access and the names of modules.
+	Scopes []string `json:"scopes"`
+}
+
+// OAuthClientList A page of clients.
+type OAuthClientList struct {
+	// Items The clients.
+	Items []OAuthClient `json:"items"`
+
+	// NextCursor Goes into cursor to get the next page; not there on the last one.
+	//
+	// Example: eyJhdCI6MTc5NTQxMzAwMDAwMDAwMH0
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
 
 // Password 8 to 128 characters of any kind, in Unicode; how they are composed does not matter (NFC). It is kept only as an Argon2id hash.
 //
@@ -478,6 +579,21 @@ type EndSessionsParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListClientsParams defines parameters for ListClients.
+type ListClientsParams struct {
+	// Limit How many items to answer with at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor Where to go on: next_cursor of the page before. It is only good for the list, the filters and the order that it was made for; any other is refused with 400.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateClientParams defines parameters for CreateClient.
+type CreateClientParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // RequestPasswordResetParams defines parameters for RequestPasswordReset.
 type RequestPasswordResetParams struct {
 	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
@@ -571,6 +687,9 @@ type ChangePasswordJSONRequestBody = ChangePassword
 // EndSessionsJSONRequestBody defines body for EndSessions for application/json ContentType.
 type EndSessionsJSONRequestBody = EndSessions
 
+// CreateClientJSONRequestBody defines body for CreateClient for application/json ContentType.
+type CreateClientJSONRequestBody = CreateOAuthClient
+
 // RequestPasswordResetJSONRequestBody defines body for RequestPasswordReset for application/json ContentType.
 type RequestPasswordResetJSONRequestBody = EmailRequest
 
@@ -615,6 +734,15 @@ type ServerInterface interface {
 	// EndSessions End one's own sessions
 	// (POST /api/v1/me/sessions/end)
 	EndSessions(c *gin.Context, params EndSessionsParams)
+	// ListClients List the OAuth clients
+	// (GET /api/v1/oauth-clients)
+	ListClients(c *gin.Context, params ListClientsParams)
+	// CreateClient Register an OAuth client
+	// (POST /api/v1/oauth-clients)
+	CreateClient(c *gin.Context, params CreateClientParams)
+	// DeleteClient Delete an OAuth client
+	// (DELETE /api/v1/oauth-clients/{client_id})
+	DeleteClient(c *gin.Context, clientID openapi_types.UUID)
 	// RequestPasswordReset Ask for a mail to reset a forgotten password
 	// (POST /api/v1/password-resets)
 	RequestPasswordReset(c *gin.Context, params RequestPasswordResetParams)
@@ -888,6 +1016,103 @@ func (siw *ServerInterfaceWrapper) EndSessions(c *gin.Context) {
 	}
 
 	siw.Handler.EndSessions(c, params)
+}
+
+// ListClients operation middleware
+func (siw *ServerInterfaceWrapper) ListClients(c *gin.Context) {
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListClientsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListClients(c, params)
+}
+
+// CreateClient operation middleware
+func (siw *ServerInterfaceWrapper) CreateClient(c *gin.Context) {
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateClientParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateClient(c, params)
+}
+
+// DeleteClient operation middleware
+func (siw *ServerInterfaceWrapper) DeleteClient(c *gin.Context) {
+	var err error
+	_ = err
+
+	// ------------- Path parameter "client_id" -------------
+	var clientID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "client_id", c.Param("client_id"), &clientID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter client_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteClient(c, clientID)
 }
 
 // RequestPasswordReset operation middleware
@@ -1455,6 +1680,9 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/me/password", wrapper.ChangePassword)
 	router.GET(options.BaseURL+"/api/v1/me/sessions", wrapper.GetSessions)
 	router.POST(options.BaseURL+"/api/v1/me/sessions/end", wrapper.EndSessions)
+	router.GET(options.BaseURL+"/api/v1/oauth-clients", wrapper.ListClients)
+	router.POST(options.BaseURL+"/api/v1/oauth-clients", wrapper.CreateClient)
+	router.DELETE(options.BaseURL+"/api/v1/oauth-clients/:client_id", wrapper.DeleteClient)
 	router.POST(options.BaseURL+"/api/v1/password-resets", wrapper.RequestPasswordReset)
 	router.POST(options.BaseURL+"/api/v1/password-resets/confirm", wrapper.ResetPassword)
 	router.POST(options.BaseURL+"/api/v1/sessions", wrapper.LogIn)
@@ -1607,6 +1835,64 @@ type EndSessionsResponseObject interface {
 type EndSessions204Response struct{}
 
 func (response EndSessions204Response) VisitEndSessionsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ListClientsRequestObject struct {
+	Params ListClientsParams
+}
+
+type ListClientsResponseObject interface {
+	VisitListClientsResponse(w http.ResponseWriter) error
+}
+
+type ListClients200JSONResponse OAuthClientList
+
+func (response ListClients200JSONResponse) VisitListClientsResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateClientRequestObject struct {
+	Params CreateClientParams
+	Body   *CreateClientJSONRequestBody
+}
+
+type CreateClientResponseObject interface {
+	VisitCreateClientResponse(w http.ResponseWriter) error
+}
+
+type CreateClient201JSONResponse CreatedOAuthClient
+
+func (response CreateClient201JSONResponse) VisitCreateClientResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteClientRequestObject struct {
+	ClientID openapi_types.UUID `json:"client_id"`
+}
+
+type DeleteClientResponseObject interface {
+	VisitDeleteClientResponse(w http.ResponseWriter) error
+}
+
+type DeleteClient204Response struct{}
+
+func (response DeleteClient204Response) VisitDeleteClientResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -1971,6 +2257,15 @@ type StrictServerInterface interface {
 	// EndSessions End one's own sessions
 	// (POST /api/v1/me/sessions/end)
 	EndSessions(ctx context.Context, request EndSessionsRequestObject) (EndSessionsResponseObject, error)
+	// ListClients List the OAuth clients
+	// (GET /api/v1/oauth-clients)
+	ListClients(ctx context.Context, request ListClientsRequestObject) (ListClientsResponseObject, error)
+	// CreateClient Register an OAuth client
+	// (POST /api/v1/oauth-clients)
+	CreateClient(ctx context.Context, request CreateClientRequestObject) (CreateClientResponseObject, error)
+	// DeleteClient Delete an OAuth client
+	// (DELETE /api/v1/oauth-clients/{client_id})
+	DeleteClient(ctx context.Context, request DeleteClientRequestObject) (DeleteClientResponseObject, error)
 	// RequestPasswordReset Ask for a mail to reset a forgotten password
 	// (POST /api/v1/password-resets)
 	RequestPasswordReset(ctx context.Context, request RequestPasswordResetRequestObject) (RequestPasswordResetResponseObject, error)
@@ -2335,6 +2630,102 @@ func (sh *strictHandler) EndSessions(ctx *gin.Context, params EndSessionsParams)
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(EndSessionsResponseObject); ok {
 		if err := validResponse.VisitEndSessionsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListClients operation middleware
+func (sh *strictHandler) ListClients(ctx *gin.Context, params ListClientsParams) {
+	var request ListClientsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListClients(ctx.Request.Context(), request.(ListClientsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListClients")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListClientsResponseObject); ok {
+		if err := validResponse.VisitListClientsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateClient operation middleware
+func (sh *strictHandler) CreateClient(ctx *gin.Context, params CreateClientParams) {
+	var request CreateClientRequestObject
+
+	request.Params = params
+
+	var body CreateClientJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateClient(ctx.Request.Context(), request.(CreateClientRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateClient")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CreateClientResponseObject); ok {
+		if err := validResponse.VisitCreateClientResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteClient operation middleware
+func (sh *strictHandler) DeleteClient(ctx *gin.Context, clientID openapi_types.UUID) {
+	var request DeleteClientRequestObject
+
+	request.ClientID = clientID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteClient(ctx.Request.Context(), request.(DeleteClientRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteClient")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(DeleteClientResponseObject); ok {
+		if err := validResponse.VisitDeleteClientResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

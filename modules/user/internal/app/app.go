@@ -25,6 +25,8 @@ type Deps struct {
 	Audit      *audit.Log
 	Passwords  *password.Hasher
 	Signer     *auth.Signer
+	Issuer     string   // of access tokens
+	Audience   []string // the modules
 	Now        func() time.Time
 	NewID      func() string
 	Currency   string        // of new accounts

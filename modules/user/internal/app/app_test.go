@@ -54,7 +54,7 @@ func setup(t *testing.T, c db.Config) *fixture {
 	bus := event.NewBus(event.Options{Log: slog.New(slog.DiscardHandler), Now: now, NewID: module.NewID})
 	f.App = app.New(app.Deps{
 		DB: f.db, Store: s, Events: bus.Publisher("user", f.db, published), Passwords: password.New(2, domain.ErrPasswordsBusy),
-		Signer: f.signer(t, now), Now: now, NewID: module.NewID, Currency: "EUR", SessionTTL: sessionTTL,
+		Signer: f.signer(t, now), Issuer: "http://issuer", Audience: []string{"user"}, Now: now, NewID: module.NewID, Currency: "EUR", SessionTTL: sessionTTL,
 		TokenFile: filepath.Join(t.TempDir(), "token"), Audit: audit.New(f.db, "http://issuer", now),
 	})
 	t.Cleanup(func() { ledgertest.Check(t, f.db) })

@@ -24,26 +24,9 @@ type Tokens struct {
 // LogIn begins a session. A wrong address and a wrong password are both ErrCredentials and take the same work; a disabled
 // user learns of it, as ErrLogInDisabled, only by the right password.
 func (a *App) LogIn(ctx context.Context, email, password string) (Tokens, error) {
-	u, err := a.Store.UserByEmail(ctx, domain.Email(email))
-	if errors.Is(err, domain.ErrUserNotFound) {
-		if err := a.Passwords.Pretend(ctx, password); err != nil {
-			return Tokens{}, err
-		}
-		return Tokens{}, domain.ErrCredentials
-	}
+	u, err := a.authenticate(ctx, email, password)
 	if err != nil {
 		return Tokens{}, err
-	}
-	ok, err := a.Passwords.Verify(ctx, u.PasswordHash, password)
-	switch {
-	case err != nil:
-		return Tokens{}, err
-	case !ok:
-		return Tokens{}, domain.ErrCredentials
-	case u.Disabled:
-		return Tokens{}, domain.ErrLogInDisabled
-	case a.RequireVerified && !u.EmailVerified:
-		return Tokens{}, domain.ErrCredentials // anything else would tell that the address was free to register
 	}
 	var tokens Tokens
 	err = a.DB.Tx(ctx, func(ctx context.Context) (err error) {
@@ -51,6 +34,32 @@ func (a *App) LogIn(ctx context.Context, email, password string) (Tokens, error)
 		return err
 	})
 	return tokens, err
+}
+
+// authenticate returns the user whose address and password these are, with the refusals of LogIn.
+func (a *App) authenticate(ctx context.Context, email, password string) (domain.User, error) {
+	u, err := a.Store.UserByEmail(ctx, domain.Email(email))
+	if errors.Is(err, domain.ErrUserNotFound) {
+		if err := a.Passwords.Pretend(ctx, password); err != nil {
+			return domain.User{}, err
+		}
+		return domain.User{}, domain.ErrCredentials
+	}
+	if err != nil {
+		return domain.User{}, err
+	}
+	ok, err := a.Passwords.Verify(ctx, u.PasswordHash, password)
+	switch {
+	case err != nil:
+		return domain.User{}, err
+	case !ok:
+		return domain.User{}, domain.ErrCredentials
+	case u.Disabled:
+		return domain.User{}, domain.ErrLogInDisabled
+	case a.RequireVerified && !u.EmailVerified:
+		return domain.User{}, domain.ErrCredentials // anything else would tell that the address was free to register
+	}
+	return u, nil
 }
 
 // beginSession makes a session for a user whose password was right a moment ago: checking it takes long enough for the user to

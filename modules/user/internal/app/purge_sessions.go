@@ -9,6 +9,8 @@ import (
 const (
 	purgeEvery = time.Hour
 	purgeBatch = 500 // sessions per transaction
+	// keepRequests is how long the replay of a code is noticed after it has expired.
+	keepRequests = 24 * time.Hour
 )
 
 // PurgeSessions removes expired sessions and mailed tokens, hourly until ctx ends.
@@ -31,6 +33,9 @@ func (a *App) PurgeSessions(log *slog.Logger) func(ctx context.Context) error {
 
 func (a *App) purge(ctx context.Context) error {
 	if err := a.Store.PurgeMailTokens(ctx, a.now()); err != nil {
+		return err
+	}
+	if err := a.Store.PurgeAuthRequests(ctx, a.now().Add(-keepRequests)); err != nil {
 		return err
 	}
 	for {

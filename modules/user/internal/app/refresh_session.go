@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"cleave/modules/user/internal/domain"
+	"cleave/modules/user/internal/store"
 	"cleave/platform/db"
 )
 
@@ -18,54 +19,64 @@ var errReused = errors.New("the refresh token was used before")
 // The requestKey, "" for none, is the client's name for this request. The request that has used the token and arrives once
 // more is refused as well, but ends nothing: it is the platform that has its first answer.
 func (a *App) RefreshSession(ctx context.Context, token, requestKey string) (Tokens, error) {
+	var tokens Tokens
+	err := a.renew(ctx, token, requestKey, "", func(u domain.User, s store.Session) (hash string, err error) {
+		tokens, hash, err = a.tokens(u, s.ID, a.now())
+		return hash, err
+	})
+	if err != nil {
+		return Tokens{}, err
+	}
+	return tokens, nil
+}
+
+// renew uses up a refresh token that was given to a client, "" for none; issue makes the tokens and returns the hash of the next
+// refresh token.
+func (a *App) renew(ctx context.Context, token, requestKey, clientID string, issue func(domain.User, store.Session) (string, error)) error {
 	hash := hashToken(token)
 	if requestKey != "" {
 		requestKey = hashToken(requestKey)
 	}
-	var tokens Tokens
-	err := a.DB.Tx(ctx, func(ctx context.Context) (err error) {
-		tokens, err = a.refresh(ctx, hash, requestKey)
-		return err
-	})
+	err := a.DB.Tx(ctx, func(ctx context.Context) error { return a.refresh(ctx, hash, requestKey, clientID, issue) })
 	if errors.Is(err, errReused) {
 		if err := a.revokeFamily(ctx, hash); err != nil {
-			return Tokens{}, err
+			return err
 		}
-		return Tokens{}, domain.ErrRefreshToken
+		return domain.ErrRefreshToken
 	}
-	return tokens, err
+	return err
 }
 
-func (a *App) refresh(ctx context.Context, hash, requestKey string) (Tokens, error) {
+func (a *App) refresh(ctx context.Context, hash, requestKey, clientID string, issue func(domain.User, store.Session) (string, error)) error {
 	now := a.now()
 	first, err := a.Store.UseRefreshToken(ctx, hash, requestKey, now)
 	if err != nil {
-		return Tokens{}, err
+		return err
 	}
 	s, usedKey, known, err := a.Store.SessionOfToken(ctx, hash)
 	switch {
 	case err != nil:
-		return Tokens{}, err
-	case !known, s.Revoked, !now.Before(s.ExpiresAt), !first && requestKey != "" && requestKey == usedKey:
-		return Tokens{}, domain.ErrRefreshToken
+		return err
+	case !known, s.ClientID != clientID, s.Revoked, !now.Before(s.ExpiresAt), !first && requestKey != "" && requestKey == usedKey:
+		return domain.ErrRefreshToken
 	case !first:
-		return Tokens{}, errReused
+		return errReused
 	}
 	u, err := a.Store.User(ctx, s.UserID)
 	if err != nil {
-		return Tokens{}, err
+		return err
 	}
 	if u.Disabled {
-		return Tokens{}, domain.ErrLogInDisabled
+		return domain.ErrLogInDisabled
 	}
-	tokens, next, err := a.tokens(u, s.ID, now)
+	next, err := issue(u, s)
 	if err != nil {
-		return Tokens{}, err
+		return err
 	}
 	if err := a.Store.TouchSession(ctx, s.ID, clientOf(ctx), now); err != nil {
-		return Tokens{}, err
+		return err
 	}
-	return tokens, a.Store.InsertRefreshToken(ctx, s.ID, next, now)
+	return a.Store.InsertRefreshToken(ctx, s.ID, next, now)
 }
 
 // revokeFamily ends the session of a token. It does so in a transaction of its own, because the request that brought the

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"cleave/platform/db"
@@ -16,6 +17,8 @@ type Session struct {
 	ExpiresAt  time.Time
 	Revoked    bool
 	Client     Client
+	ClientID   string   // the OAuth client that it was given to; "" for a log-in through the REST API
+	Scopes     []string // what the user has consented to, for a client
 }
 
 // Client is where a session was last used from, as far as it is known.
@@ -23,9 +26,9 @@ type Client struct{ UserAgent, Address string }
 
 // InsertSession queues a session and its first refresh token.
 func (s *Store) InsertSession(ctx context.Context, in Session, tokenHash string, now time.Time) error {
-	err := s.db.Queue(ctx).Exec(`INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, user_agent, address)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		in.ID, in.UserID, db.Micros(now), db.Micros(now), db.Micros(in.ExpiresAt), in.Client.UserAgent, in.Client.Address).Error
+	err := s.db.Queue(ctx).Exec(`INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, user_agent, address, client_id, scopes)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, in.ID, in.UserID, db.Micros(now), db.Micros(now), db.Micros(in.ExpiresAt), in.Client.UserAgent,
+		in.Client.Address, in.ClientID, strings.Join(in.Scopes, " ")).Error
 	if err != nil {
 		return err
 	}
@@ -52,14 +55,19 @@ func (s *Store) SessionOfToken(ctx context.Context, hash string) (in Session, us
 		ExpiresAt int64
 		RevokedAt int64
 		UsedKey   string
+		ClientID  string
+		Scopes    string
 	}
-	err = s.db.Conn(ctx).Raw(`SELECT s.id, s.user_id, s.expires_at, s.revoked_at, t.used_key FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
+	err = s.db.Conn(ctx).Raw(`SELECT s.id, s.user_id, s.expires_at, s.revoked_at, s.client_id, s.scopes, t.used_key FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
 		WHERE t.hash = ?`, hash).Scan(&rows).Error
 	if err != nil || len(rows) == 0 {
 		return Session{}, "", false, err
 	}
 	r := rows[0]
-	return Session{ID: r.ID, UserID: r.UserID, ExpiresAt: db.FromMicros(r.ExpiresAt), Revoked: r.RevokedAt != 0}, r.UsedKey, true, nil
+	return Session{
+		ID: r.ID, UserID: r.UserID, ExpiresAt: db.FromMicros(r.ExpiresAt), Revoked: r.RevokedAt != 0, ClientID: r.ClientID,
+		Scopes: strings.Fields(r.Scopes),
+	}, r.UsedKey, true, nil
 }
 
 // RevokeSession ends one session of a user, and reports false for one that has ended already.

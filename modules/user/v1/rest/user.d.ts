@@ -350,6 +350,56 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/oauth-clients": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the OAuth clients
+         * @description Lists the clients, the newest first.
+         */
+        get: operations["listClients"];
+        put?: never;
+        /**
+         * Register an OAuth client
+         * @description Registers an application that may ask users for access, or act for itself. Its secret is in this answer alone; only a hash of it is kept.
+         */
+        post: operations["createClient"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/oauth-clients/{client_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The client.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                client_id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete an OAuth client
+         * @description Deletes a client and ends every session that it was given.
+         */
+        delete: operations["deleteClient"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users/{user_id}/credit": {
         parameters: {
             query?: never;
@@ -432,6 +482,67 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * @description A way to get tokens.
+         * @enum {string}
+         */
+        GrantType: "authorization_code" | "refresh_token" | "client_credentials" | "urn:ietf:params:oauth:grant-type:token-exchange";
+        /** @description A client to register. */
+        CreateOAuthClient: {
+            /** @description What people are shown when they consent. */
+            name: string;
+            /** @description Whether it has no secret, as an app on a device or in a browser. */
+            public?: boolean;
+            /** @description How it gets tokens. */
+            grants: components["schemas"]["GrantType"][];
+            /** @description What it may ask for; openid, profile, email, offline_access and the names of modules. */
+            scopes?: string[];
+            /** @description Where codes may be sent, compared character by character. */
+            redirect_uris?: string[];
+            /** @description Where a log-out may lead. */
+            post_logout_uris?: string[];
+            /** @description The roles of the client itself, for the client credentials grant. */
+            roles?: string[];
+        };
+        /** @description A registered client. */
+        OAuthClient: {
+            /**
+             * Format: uuid
+             * @description The id of the client.
+             */
+            client_id: string;
+            /**
+             * Format: date-time
+             * @description When it was registered.
+             */
+            created_at: string;
+            /** @description What people are shown when they consent. */
+            name: string;
+            /** @description Whether it has no secret, as an app on a device or in a browser. */
+            public: boolean;
+            /** @description How it gets tokens. */
+            grants: components["schemas"]["GrantType"][];
+            /** @description What it may ask for; openid, profile, email, offline_access and the names of modules. */
+            scopes: string[];
+            /** @description Where codes may be sent, compared character by character. */
+            redirect_uris: string[];
+            /** @description Where a log-out may lead. */
+            post_logout_uris: string[];
+            /** @description The roles of the client itself, for the client credentials grant. */
+            roles: string[];
+        };
+        /** @description A client that has just been registered. */
+        CreatedOAuthClient: {
+            client: components["schemas"]["OAuthClient"];
+            /** @description What it proves itself with; absent for a public client. */
+            client_secret?: string;
+        };
+        /** @description A page of clients. */
+        OAuthClientList: {
+            /** @description The clients. */
+            items: components["schemas"]["OAuthClient"][];
+            next_cursor?: components["schemas"]["NextCursor"];
+        };
         /**
          * @description A user.
          * @example {
@@ -1721,6 +1832,114 @@ export interface operations {
             413: components["responses"]["ContentTooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    listClients: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many items to answer with at most.
+                 * @example 20
+                 */
+                limit?: components["parameters"]["Limit"];
+                /**
+                 * @description Where to go on: next_cursor of the page before. It is only good for the list, the filters and the order that it was made for; any other is refused with 400.
+                 * @example eyJhdCI6MTc5NTQxMzAwMDAwMDAwMH0
+                 */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of clients. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthClientList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    createClient: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateOAuthClient"];
+            };
+        };
+        responses: {
+            /** @description The client with its secret. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedOAuthClient"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    deleteClient: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The client.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                client_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The client is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["InternalServerError"];
             503: components["responses"]["ServiceUnavailable"];
