@@ -132,7 +132,9 @@ func (p *Pipe) failed(doing string, err error) error {
 func (p *Pipe) Close() error {
 	p.js.CleanupPublisher()
 	p.conn.Close()
-	p.renew()
+	p.mu.Lock()
+	p.renew() // the client's last callback may come yet
+	p.mu.Unlock()
 	p.stop()
 	return nil
 }
