@@ -23,6 +23,7 @@ import (
 	"cleave/platform/event"
 	"cleave/platform/metrics"
 	"cleave/platform/ops"
+	"cleave/platform/policy"
 	"cleave/platform/rest"
 	"cleave/platform/revocation"
 	"cleave/platform/rpc"
@@ -86,6 +87,7 @@ type running struct {
 	parts Parts
 	edges []*rpc.Edge
 	feed  *revocation.Feed
+	rules *policy.Store
 }
 
 // StartError is a failure before the process was ready: nothing was served.
@@ -117,11 +119,11 @@ func NewHost(cfg *config.Config, o Options, specs ...Spec) (*Host, error) {
 		}
 		policies[s.Name] = s.Policy
 	}
-	policy, err := auth.NewPolicy(policies)
+	decides, err := auth.NewPolicy(policies)
 	if err != nil {
 		return nil, &StartError{err}
 	}
-	return &Host{cfg: cfg, specs: sorted, o: o, policy: policy, metrics: metrics.New(o.Version), revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
+	return &Host{cfg: cfg, specs: sorted, o: o, policy: decides, metrics: metrics.New(o.Version), revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
 }
 
 // serveGC is the garbage collector's percentage while serving

@@ -24,6 +24,7 @@ import (
 	"cleave/platform/ops"
 	"cleave/platform/ops/repair"
 	opsv1 "cleave/platform/ops/v1"
+	"cleave/platform/policy"
 	"cleave/platform/rest"
 	"cleave/platform/revocation"
 	"cleave/platform/rpc"
@@ -87,6 +88,10 @@ func (h *Host) wire(ctx context.Context) error {
 			return err
 		}
 		r.env = env
+		r.rules = policy.New(policy.Deps{DB: r.db, Audit: env.Audit, Policy: h.policy, Now: h.o.Now, NewID: NewID, Log: h.o.Log})
+		if err := r.rules.Load(ctx); err != nil {
+			return err
+		}
 		if r.parts, err = r.spec.Wire(env); err != nil {
 			return fmt.Errorf("wire module %s: %w", r.spec.Name, err)
 		}
@@ -224,6 +229,7 @@ func (h *Host) limits() map[string]rest.Limit {
 func (h *Host) serve() {
 	for _, r := range h.running {
 		h.start(r.spec.Name+" revocations", r.feed.Run)
+		h.start(r.spec.Name+" policy", r.rules.Run)
 		h.start(r.spec.Name+" sagas", r.env.Sagas.Run)
 		for _, fn := range r.parts.Background {
 			h.start(r.spec.Name, fn)
