@@ -19,6 +19,7 @@ import (
 	"cleave/modules/user/migrations"
 	userv1 "cleave/modules/user/v1"
 	"cleave/platform/auth"
+	"cleave/platform/db"
 	"cleave/platform/event"
 	"cleave/platform/module"
 	"cleave/platform/revocation"
@@ -42,6 +43,7 @@ var Module = module.Spec{
 	Paths:       oauth.Paths,
 	Policy:      policy,
 	Config:      func() any { return &settings{Currency: "EUR"} },
+	Roles:       roles,
 	Wire:        wire,
 	Commands:    cli.Commands,
 }
@@ -49,6 +51,15 @@ var Module = module.Spec{
 // revoked reads which tokens an event ends.
 func revoked(e *userv1.AccessRevoked) auth.Revocation {
 	return auth.Revocation{Subject: e.GetUserId(), Session: e.GetSessionId(), Before: e.GetBeforeVersion()}
+}
+
+// roles are what a user's tokens say; those of a disabled user have none.
+func roles(ctx context.Context, d *db.DB, id string) ([]string, error) {
+	u, err := store.New(d).User(ctx, id)
+	if err == nil && u.Disabled {
+		return nil, nil
+	}
+	return u.Roles, err
 }
 
 // settings are the module's section of the configuration.

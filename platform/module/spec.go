@@ -41,12 +41,14 @@ type Spec struct {
 	Revokes     []revocation.Source // of the module that issues tokens: its events after which every module refuses some
 	Migrations  fs.FS               // goose files below sqlite/ and postgres/
 	Constraints db.Constraints
-	OpenAPI     []byte                       // nil: no REST
-	Paths       []string                     // what Parts.HTTP serves, as rest.API.Standard wants it; nil: nothing
-	Policy      string                       // Casbin policy lines for its permissions
-	Config      func() any                   // a pointer to its settings with their defaults; nil: none
-	Wire        func(*Env) (Parts, error)    // builds the module; must not start anything
-	Commands    func(*Tool) []*cobra.Command // commands below `app NAME`; nil: none
+	OpenAPI     []byte   // nil: no REST
+	Paths       []string // what Parts.HTTP serves, as rest.API.Standard wants it; nil: nothing
+	Policy      string   // who may do what, and which modules call it: see auth.ParsePolicy
+	// Roles returns the roles of a user, for explanations; nil: the module knows of no users.
+	Roles    func(ctx context.Context, d *db.DB, user string) ([]string, error)
+	Config   func() any                   // a pointer to its settings with their defaults; nil: none
+	Wire     func(*Env) (Parts, error)    // builds the module; must not start anything
+	Commands func(*Tool) []*cobra.Command // commands below `app NAME`; nil: none
 }
 
 // Env is what a module is given to build itself from.

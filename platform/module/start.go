@@ -209,7 +209,7 @@ func (h *Host) mountOps() error {
 	modules, databases := map[string]ops.Module{}, map[string]*db.DB{}
 	for _, r := range h.running {
 		databases[r.spec.Name] = r.db
-		modules[r.spec.Name] = ops.Module{Module: repair.Module{DB: r.db, Audit: r.env.Audit}, Cursors: r.env.Cursors}
+		modules[r.spec.Name] = ops.Module{Module: repair.Module{DB: r.db, Audit: r.env.Audit}, Cursors: r.env.Cursors, Rules: r.rules}
 	}
 	return h.api.Platform(ops.Name, opsv1.OpenAPI, databases, ops.Routes(modules))
 }

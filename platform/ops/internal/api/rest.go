@@ -8,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"cleave/platform/ops/repair"
+	"cleave/platform/policy"
 	"cleave/platform/rest"
 )
 
@@ -15,6 +16,7 @@ import (
 type Module struct {
 	repair.Module
 	Cursors *rest.Cursors
+	Rules   *policy.Store
 }
 
 // server implements the generated StrictServerInterface.

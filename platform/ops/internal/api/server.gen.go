@@ -18,6 +18,117 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AddPolicyEffect.
+const (
+	AddPolicyEffectAllow AddPolicyEffect = "allow"
+	AddPolicyEffectDeny  AddPolicyEffect = "deny"
+)
+
+// Valid indicates whether the value is a known member of the AddPolicyEffect enum.
+func (e AddPolicyEffect) Valid() bool {
+	switch e {
+	case AddPolicyEffectAllow:
+		return true
+	case AddPolicyEffectDeny:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AddPolicyScope.
+const (
+	AddPolicyScopeAny AddPolicyScope = "any"
+	AddPolicyScopeOwn AddPolicyScope = "own"
+)
+
+// Valid indicates whether the value is a known member of the AddPolicyScope enum.
+func (e AddPolicyScope) Valid() bool {
+	switch e {
+	case AddPolicyScopeAny:
+		return true
+	case AddPolicyScopeOwn:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyDecisionDecision.
+const (
+	PolicyDecisionDecisionAny  PolicyDecisionDecision = "any"
+	PolicyDecisionDecisionDeny PolicyDecisionDecision = "deny"
+	PolicyDecisionDecisionOwn  PolicyDecisionDecision = "own"
+)
+
+// Valid indicates whether the value is a known member of the PolicyDecisionDecision enum.
+func (e PolicyDecisionDecision) Valid() bool {
+	switch e {
+	case PolicyDecisionDecisionAny:
+		return true
+	case PolicyDecisionDecisionDeny:
+		return true
+	case PolicyDecisionDecisionOwn:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyRuleEffect.
+const (
+	PolicyRuleEffectAllow PolicyRuleEffect = "allow"
+	PolicyRuleEffectDeny  PolicyRuleEffect = "deny"
+)
+
+// Valid indicates whether the value is a known member of the PolicyRuleEffect enum.
+func (e PolicyRuleEffect) Valid() bool {
+	switch e {
+	case PolicyRuleEffectAllow:
+		return true
+	case PolicyRuleEffectDeny:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyRuleOrigin.
+const (
+	PolicyRuleOriginFile    PolicyRuleOrigin = "file"
+	PolicyRuleOriginRuntime PolicyRuleOrigin = "runtime"
+)
+
+// Valid indicates whether the value is a known member of the PolicyRuleOrigin enum.
+func (e PolicyRuleOrigin) Valid() bool {
+	switch e {
+	case PolicyRuleOriginFile:
+		return true
+	case PolicyRuleOriginRuntime:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyRuleScope.
+const (
+	PolicyRuleScopeAny PolicyRuleScope = "any"
+	PolicyRuleScopeOwn PolicyRuleScope = "own"
+)
+
+// Valid indicates whether the value is a known member of the PolicyRuleScope enum.
+func (e PolicyRuleScope) Valid() bool {
+	switch e {
+	case PolicyRuleScopeAny:
+		return true
+	case PolicyRuleScopeOwn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SagaState.
 const (
 	SagaStateCompensated        SagaState = "compensated"
@@ -44,6 +155,27 @@ func (e SagaState) Valid() bool {
 		return false
 	}
 }
+
+// AddPolicy A rule to add.
+type AddPolicy struct {
+	// Effect Whether the rule gives or takes away.
+	Effect AddPolicyEffect `json:"effect"`
+
+	// Permission The permission.
+	Permission string `json:"permission"`
+
+	// Role The role.
+	Role string `json:"role"`
+
+	// Scope On what belongs to the caller, or on everything.
+	Scope AddPolicyScope `json:"scope"`
+}
+
+// AddPolicyEffect Whether the rule gives or takes away.
+type AddPolicyEffect string
+
+// AddPolicyScope On what belongs to the caller, or on everything.
+type AddPolicyScope string
 
 // AuditDetail A detail of an entry.
 type AuditDetail struct {
@@ -220,6 +352,66 @@ type Outcome struct {
 
 	// DryRun Nothing was changed.
 	DryRun bool `json:"dry_run"`
+}
+
+// PolicyDecision What a role may do with a permission.
+type PolicyDecision struct {
+	// By The rule that decides, and where it stands.
+	By string `json:"by"`
+
+	// Decision Nothing, on what belongs to the caller, or on everything.
+	Decision PolicyDecisionDecision `json:"decision"`
+
+	// Limit The rule that denies any, where own is left.
+	Limit *string `json:"limit,omitempty"`
+}
+
+// PolicyDecisionDecision Nothing, on what belongs to the caller, or on everything.
+type PolicyDecisionDecision string
+
+// PolicyRule What a role may do.
+type PolicyRule struct {
+	// ChangedAt When it was added.
+	ChangedAt time.Time `json:"changed_at"`
+
+	// ChangedBy Who added it, as ISSUER:SUBJECT, or file.
+	ChangedBy string `json:"changed_by"`
+
+	// Effect Whether the rule gives or takes away.
+	Effect PolicyRuleEffect `json:"effect"`
+
+	// ID Of the rule.
+	ID string `json:"id"`
+
+	// Line The line of the file.
+	Line *int64 `json:"line,omitempty"`
+
+	// Origin A line of the policy file, or added at run time.
+	Origin PolicyRuleOrigin `json:"origin"`
+
+	// Permission The permission.
+	Permission string `json:"permission"`
+
+	// Role The role.
+	Role string `json:"role"`
+
+	// Scope On what belongs to the caller, or on everything.
+	Scope PolicyRuleScope `json:"scope"`
+}
+
+// PolicyRuleEffect Whether the rule gives or takes away.
+type PolicyRuleEffect string
+
+// PolicyRuleOrigin A line of the policy file, or added at run time.
+type PolicyRuleOrigin string
+
+// PolicyRuleScope On what belongs to the caller, or on everything.
+type PolicyRuleScope string
+
+// PolicyRuleList The rules about a module's permissions.
+type PolicyRuleList struct {
+	// Items The rules.
+	Items []PolicyRule `json:"items"`
 }
 
 // Saga A saga.
@@ -557,6 +749,21 @@ type RetryDeadLetterParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// AddPolicyParams defines parameters for AddPolicy.
+type AddPolicyParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ExplainPolicyParams defines parameters for ExplainPolicy.
+type ExplainPolicyParams struct {
+	// Role The role.
+	Role string `form:"role" json:"role"`
+
+	// Permission The permission.
+	Permission string `form:"permission" json:"permission"`
+}
+
 // ListSagasParams defines parameters for ListSagas.
 type ListSagasParams struct {
 	// Name Keeps those of a definition.
@@ -602,6 +809,9 @@ type DiscardDeadLettersJSONRequestBody = SelectDeadLetters
 // RetryDeadLettersJSONRequestBody defines body for RetryDeadLetters for application/json ContentType.
 type RetryDeadLettersJSONRequestBody = SelectDeadLetters
 
+// AddPolicyJSONRequestBody defines body for AddPolicy for application/json ContentType.
+type AddPolicyJSONRequestBody = AddPolicy
+
 // RetrySagasJSONRequestBody defines body for RetrySagas for application/json ContentType.
 type RetrySagasJSONRequestBody = SelectSagas
 
@@ -634,6 +844,18 @@ type ServerInterface interface {
 	// GetLag Show what waits
 	// (GET /api/v1/admin/modules/{module}/lag)
 	GetLag(c *gin.Context, module string)
+	// ListPolicies List what roles may do
+	// (GET /api/v1/admin/modules/{module}/policies)
+	ListPolicies(c *gin.Context, module string)
+	// AddPolicy Give a role a permission, or deny it
+	// (POST /api/v1/admin/modules/{module}/policies)
+	AddPolicy(c *gin.Context, module string, params AddPolicyParams)
+	// RemovePolicy Take a rule back
+	// (DELETE /api/v1/admin/modules/{module}/policies/{policy_id})
+	RemovePolicy(c *gin.Context, module string, policyID string)
+	// ExplainPolicy Explain a decision
+	// (GET /api/v1/admin/modules/{module}/policy-decision)
+	ExplainPolicy(c *gin.Context, module string, params ExplainPolicyParams)
 	// ListSagas List sagas
 	// (GET /api/v1/admin/modules/{module}/sagas)
 	ListSagas(c *gin.Context, module string, params ListSagasParams)
@@ -1158,6 +1380,154 @@ func (siw *ServerInterfaceWrapper) GetLag(c *gin.Context) {
 	siw.Handler.GetLag(c, module)
 }
 
+// ListPolicies operation middleware
+func (siw *ServerInterfaceWrapper) ListPolicies(c *gin.Context) {
+	var err error
+	_ = err
+
+	// ------------- Path parameter "module" -------------
+	var module string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "module", c.Param("module"), &module, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter module: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListPolicies(c, module)
+}
+
+// AddPolicy operation middleware
+func (siw *ServerInterfaceWrapper) AddPolicy(c *gin.Context) {
+	var err error
+	_ = err
+
+	// ------------- Path parameter "module" -------------
+	var module string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "module", c.Param("module"), &module, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter module: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddPolicyParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddPolicy(c, module, params)
+}
+
+// RemovePolicy operation middleware
+func (siw *ServerInterfaceWrapper) RemovePolicy(c *gin.Context) {
+	var err error
+	_ = err
+
+	// ------------- Path parameter "module" -------------
+	var module string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "module", c.Param("module"), &module, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter module: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "policy_id" -------------
+	var policyID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "policy_id", c.Param("policy_id"), &policyID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter policy_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RemovePolicy(c, module, policyID)
+}
+
+// ExplainPolicy operation middleware
+func (siw *ServerInterfaceWrapper) ExplainPolicy(c *gin.Context) {
+	var err error
+	_ = err
+
+	// ------------- Path parameter "module" -------------
+	var module string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "module", c.Param("module"), &module, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter module: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExplainPolicyParams
+
+	// ------------- Required query parameter "role" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "role", c.Request.URL.Query(), &params.Role, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter role: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Required query parameter "permission" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "permission", c.Request.URL.Query(), &params.Permission, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter permission: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExplainPolicy(c, module, params)
+}
+
 // ListSagas operation middleware
 func (siw *ServerInterfaceWrapper) ListSagas(c *gin.Context) {
 	var err error
@@ -1515,6 +1885,10 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/admin/modules/:module/dead-letters/discard", wrapper.DiscardDeadLetters)
 	router.POST(options.BaseURL+"/api/v1/admin/modules/:module/dead-letters/retry", wrapper.RetryDeadLetters)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/lag", wrapper.GetLag)
+	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/policies", wrapper.ListPolicies)
+	router.POST(options.BaseURL+"/api/v1/admin/modules/:module/policies", wrapper.AddPolicy)
+	router.DELETE(options.BaseURL+"/api/v1/admin/modules/:module/policies/:policy_id", wrapper.RemovePolicy)
+	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/policy-decision", wrapper.ExplainPolicy)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/sagas", wrapper.ListSagas)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/sagas/:saga/:saga_id", wrapper.GetSaga)
 	router.POST(options.BaseURL+"/api/v1/admin/modules/:module/sagas/:saga/:saga_id/compensate", wrapper.CompensateSaga)
@@ -1727,6 +2101,88 @@ func (response GetLag200JSONResponse) VisitGetLagResponse(w http.ResponseWriter)
 	return err
 }
 
+type ListPoliciesRequestObject struct {
+	Module string `json:"module"`
+}
+
+type ListPoliciesResponseObject interface {
+	VisitListPoliciesResponse(w http.ResponseWriter) error
+}
+
+type ListPolicies200JSONResponse PolicyRuleList
+
+func (response ListPolicies200JSONResponse) VisitListPoliciesResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddPolicyRequestObject struct {
+	Module string `json:"module"`
+	Params AddPolicyParams
+	Body   *AddPolicyJSONRequestBody
+}
+
+type AddPolicyResponseObject interface {
+	VisitAddPolicyResponse(w http.ResponseWriter) error
+}
+
+type AddPolicy201JSONResponse PolicyRule
+
+func (response AddPolicy201JSONResponse) VisitAddPolicyResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemovePolicyRequestObject struct {
+	Module   string `json:"module"`
+	PolicyID string `json:"policy_id"`
+}
+
+type RemovePolicyResponseObject interface {
+	VisitRemovePolicyResponse(w http.ResponseWriter) error
+}
+
+type RemovePolicy204Response struct{}
+
+func (response RemovePolicy204Response) VisitRemovePolicyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ExplainPolicyRequestObject struct {
+	Module string `json:"module"`
+	Params ExplainPolicyParams
+}
+
+type ExplainPolicyResponseObject interface {
+	VisitExplainPolicyResponse(w http.ResponseWriter) error
+}
+
+type ExplainPolicy200JSONResponse PolicyDecision
+
+func (response ExplainPolicy200JSONResponse) VisitExplainPolicyResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListSagasRequestObject struct {
 	Module string `json:"module"`
 	Params ListSagasParams
@@ -1893,6 +2349,18 @@ type StrictServerInterface interface {
 	// GetLag Show what waits
 	// (GET /api/v1/admin/modules/{module}/lag)
 	GetLag(ctx context.Context, request GetLagRequestObject) (GetLagResponseObject, error)
+	// ListPolicies List what roles may do
+	// (GET /api/v1/admin/modules/{module}/policies)
+	ListPolicies(ctx context.Context, request ListPoliciesRequestObject) (ListPoliciesResponseObject, error)
+	// AddPolicy Give a role a permission, or deny it
+	// (POST /api/v1/admin/modules/{module}/policies)
+	AddPolicy(ctx context.Context, request AddPolicyRequestObject) (AddPolicyResponseObject, error)
+	// RemovePolicy Take a rule back
+	// (DELETE /api/v1/admin/modules/{module}/policies/{policy_id})
+	RemovePolicy(ctx context.Context, request RemovePolicyRequestObject) (RemovePolicyResponseObject, error)
+	// ExplainPolicy Explain a decision
+	// (GET /api/v1/admin/modules/{module}/policy-decision)
+	ExplainPolicy(ctx context.Context, request ExplainPolicyRequestObject) (ExplainPolicyResponseObject, error)
 	// ListSagas List sagas
 	// (GET /api/v1/admin/modules/{module}/sagas)
 	ListSagas(ctx context.Context, request ListSagasRequestObject) (ListSagasResponseObject, error)
@@ -2248,6 +2716,131 @@ func (sh *strictHandler) GetLag(ctx *gin.Context, module string) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetLagResponseObject); ok {
 		if err := validResponse.VisitGetLagResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListPolicies operation middleware
+func (sh *strictHandler) ListPolicies(ctx *gin.Context, module string) {
+	var request ListPoliciesRequestObject
+
+	request.Module = module
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPolicies(ctx.Request.Context(), request.(ListPoliciesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPolicies")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListPoliciesResponseObject); ok {
+		if err := validResponse.VisitListPoliciesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddPolicy operation middleware
+func (sh *strictHandler) AddPolicy(ctx *gin.Context, module string, params AddPolicyParams) {
+	var request AddPolicyRequestObject
+
+	request.Module = module
+	request.Params = params
+
+	var body AddPolicyJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddPolicy(ctx.Request.Context(), request.(AddPolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddPolicy")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(AddPolicyResponseObject); ok {
+		if err := validResponse.VisitAddPolicyResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RemovePolicy operation middleware
+func (sh *strictHandler) RemovePolicy(ctx *gin.Context, module string, policyID string) {
+	var request RemovePolicyRequestObject
+
+	request.Module = module
+	request.PolicyID = policyID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemovePolicy(ctx.Request.Context(), request.(RemovePolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemovePolicy")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RemovePolicyResponseObject); ok {
+		if err := validResponse.VisitRemovePolicyResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExplainPolicy operation middleware
+func (sh *strictHandler) ExplainPolicy(ctx *gin.Context, module string, params ExplainPolicyParams) {
+	var request ExplainPolicyRequestObject
+
+	request.Module = module
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExplainPolicy(ctx.Request.Context(), request.(ExplainPolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExplainPolicy")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExplainPolicyResponseObject); ok {
+		if err := validResponse.VisitExplainPolicyResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

@@ -402,6 +402,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/modules/{module}/policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The module.
+                 * @example order
+                 */
+                module: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * List what roles may do
+         * @description Lists the rules about the permissions of the module: the lines of its policy file, then what was added at run time.
+         */
+        get: operations["listPolicies"];
+        put?: never;
+        /**
+         * Give a role a permission, or deny it
+         * @description Adds a rule, which is in force in every replica within a second. A denial beats every grant of the role and of those that inherit it. What the rule cannot be is a 422, codes role_invalid, permission_unknown, rule_invalid and too_many_rules; one that is there is a 409, code rule_exists.
+         */
+        post: operations["addPolicy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/modules/{module}/policies/{policy_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The module.
+                 * @example order
+                 */
+                module: string;
+                /**
+                 * @description The id of the rule.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take a rule back
+         * @description Removes a rule that was added at run time. Another one is a 404, code rule_not_found, also a line of the policy file: deny what that grants.
+         */
+        delete: operations["removePolicy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/modules/{module}/policy-decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The module.
+                 * @example order
+                 */
+                module: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * Explain a decision
+         * @description Answers with what a role may do with a permission of the module, and which rule decides that.
+         */
+        get: operations["explainPolicy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/modules/{module}/audit": {
         parameters: {
             query?: never;
@@ -892,6 +979,76 @@ export interface components {
             head: string;
             /** @description What is wrong with the first entry that does not hold. */
             broken?: string;
+        };
+        /** @description A rule to add. */
+        AddPolicy: {
+            /** @description The role. */
+            role: string;
+            /** @description The permission. */
+            permission: string;
+            /**
+             * @description On what belongs to the caller, or on everything.
+             * @enum {string}
+             */
+            scope: "own" | "any";
+            /**
+             * @description Whether the rule gives or takes away.
+             * @enum {string}
+             */
+            effect: "allow" | "deny";
+        };
+        /** @description What a role may do. */
+        PolicyRule: {
+            /** @description Of the rule. */
+            id: string;
+            /**
+             * @description A line of the policy file, or added at run time.
+             * @enum {string}
+             */
+            origin: "file" | "runtime";
+            /**
+             * Format: int64
+             * @description The line of the file.
+             */
+            line?: number;
+            /** @description The role. */
+            role: string;
+            /** @description The permission. */
+            permission: string;
+            /**
+             * @description On what belongs to the caller, or on everything.
+             * @enum {string}
+             */
+            scope: "own" | "any";
+            /**
+             * @description Whether the rule gives or takes away.
+             * @enum {string}
+             */
+            effect: "allow" | "deny";
+            /** @description Who added it, as ISSUER:SUBJECT, or file. */
+            changed_by: string;
+            /**
+             * Format: date-time
+             * @description When it was added.
+             */
+            changed_at: string;
+        };
+        /** @description The rules about a module's permissions. */
+        PolicyRuleList: {
+            /** @description The rules. */
+            items: components["schemas"]["PolicyRule"][];
+        };
+        /** @description What a role may do with a permission. */
+        PolicyDecision: {
+            /**
+             * @description Nothing, on what belongs to the caller, or on everything.
+             * @enum {string}
+             */
+            decision: "deny" | "own" | "any";
+            /** @description The rule that decides, and where it stands. */
+            by: string;
+            /** @description The rule that denies any, where own is left. */
+            limit?: string;
         };
         /**
          * @description Goes into cursor to get the next page; not there on the last one.
@@ -1752,6 +1909,166 @@ export interface operations {
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    listPolicies: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The module.
+                 * @example order
+                 */
+                module: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rules. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyRuleList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    addPolicy: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path: {
+                /**
+                 * @description The module.
+                 * @example order
+                 */
+                module: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddPolicy"];
+            };
+        };
+        responses: {
+            /** @description The rule. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyRule"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    removePolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The module.
+                 * @example order
+                 */
+                module: string;
+                /**
+                 * @description The id of the rule.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    explainPolicy: {
+        parameters: {
+            query: {
+                /**
+                 * @description The role.
+                 * @example support
+                 */
+                role: string;
+                /**
+                 * @description The permission.
+                 * @example order:read
+                 */
+                permission: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The module.
+                 * @example order
+                 */
+                module: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The decision. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyDecision"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["InternalServerError"];
             503: components["responses"]["ServiceUnavailable"];
