@@ -155,7 +155,7 @@ type Events struct {
 	BackoffMax  time.Duration `mapstructure:"backoff_max" validate:"min=1ms,max=24h,gtefield=BackoffMin"`
 	// Retention is how long the marks of handled events are kept; an event redelivered later would take effect again.
 	Retention time.Duration `mapstructure:"retention" validate:"min=1m,max=8760h"`
-	// History is how long published events are kept for handlers that come later and ask for it; 0 keeps none,
+	// History is how long published events are kept, without a broker, for handlers that come later and ask for it; 0 keeps none,
 	// and more than Retention counts as that.
 	History time.Duration `mapstructure:"history" validate:"min=0s,max=8760h"`
 }

@@ -24,7 +24,7 @@ type Options struct {
 	BackoffMax  time.Duration // default 30 s
 	Timeout     time.Duration // of one handler's run; default 10 s
 	Retention   time.Duration // of handled events, which are remembered to refuse repeats; default 7 days
-	History     time.Duration // how long published events are kept for subscribers to come, at most Retention; default 0, not at all
+	History     time.Duration // how long publishers keep events for subscribers to come, at most Retention; 0 with a pipe that keeps them itself
 	Pipe        Pipe          // default NewInProcess(); closed by whoever made it
 	Meter       metric.Meter  // counts and times deliveries, see instruments; default: not at all
 	Log         *slog.Logger
@@ -84,7 +84,7 @@ func (b *Bus) Publisher(module string, d *db.DB, publishes []Type) *Publisher {
 		allowed[t.Name()] = true
 	}
 	r := &relay{module: module, db: d, o: b.o, stats: b.measures.of("module", module), publishes: allowed, wake: make(chan struct{}, 1)}
-	r.keeps = b.o.History > 0 && b.local()
+	r.keeps = b.o.History > 0
 	b.relays = append(b.relays, r)
 	return &Publisher{module: module, db: d, allowed: allowed, now: b.o.Now, newID: b.o.NewID, nudge: func() { nudge(r.wake) }}
 }

@@ -300,14 +300,33 @@ func TestDelivery_RepeatHasNoEffect(t *testing.T) {
 	})
 }
 
+// counted is a pipe that notices when several relays deliver at the same time.
+type counted struct {
+	event.Pipe
+	relays, together *atomic.Int32
+}
+
+func (c counted) Deliver(ctx context.Context, source string, events []event.Envelope) error {
+	defer c.relays.Add(-1)
+	if c.relays.Add(1) > 1 {
+		c.together.Add(1)
+	}
+	return c.Pipe.Deliver(ctx, source, events)
+}
+
 func TestDelivery_TwoReplicas(t *testing.T) {
 	t.Parallel()
 	const events = 200
 	w := setup(t, dbtest.Postgres(t))
+	var relays, together atomic.Int32
+	one := func(o *event.Options) {
+		remember(o)
+		o.Pipe = counted{event.NewInProcess(), &relays, &together}
+	}
+	w.with(one)
 	w.subscribe(t, w.record("mail", nil))
 	other := *w
-	other.bus = event.NewBus(options())
-	other.publisher = other.bus.Publisher("order", w.from, []event.Type{said})
+	other.with(one)
 	other.subscribe(t, other.record("mail", nil))
 	run(t, w.bus)
 	run(t, other.bus)
@@ -322,6 +341,8 @@ func TestDelivery_TwoReplicas(t *testing.T) {
 	wg.Wait()
 	inOrder(t, w.eventually(t, events))
 	require.Len(t, w.effects(t), events)
+	kept(t, w, events)
+	require.Zero(t, together.Load(), "one relay of an outbox works at a time")
 }
 
 // While the subscriber's database refuses, the event stays in the outbox.

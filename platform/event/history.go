@@ -49,18 +49,15 @@ func (b *Bus) relayOf(kind string) *relay {
 
 // checkHistory refuses a handler that asks for what nobody keeps.
 func (b *Bus) checkHistory() error {
+	if _, forgetful := b.o.Pipe.(*inProcess); !forgetful {
+		return nil
+	}
 	for _, in := range b.inboxes {
-		if source := b.relayOf(in.sub.Type); in.sub.History && source != nil && b.local() && !source.keeps {
+		if source := b.relayOf(in.sub.Type); in.sub.History && source != nil && !source.keeps {
 			return fmt.Errorf("%s asks for the history of %s, which keeps none: set events.history", in.sub.Subscriber, source.module)
 		}
 	}
 	return nil
-}
-
-// local reports whether publishers keep their own history, as no broker does it.
-func (b *Bus) local() bool {
-	_, local := b.o.Pipe.(*inProcess)
-	return local
 }
 
 type historyRow struct {

@@ -76,9 +76,13 @@ func (h *Host) wire(ctx context.Context) error {
 	if h.o.Faults.Pipe != nil {
 		h.pipe = h.o.Faults.Pipe(h.pipe)
 	}
+	history := e.History
+	if e.Pipe != broker.InProcess {
+		history = 0 // the broker keeps it, see events.pipe_retention
+	}
 	h.bus = event.NewBus(event.Options{
 		Batch: e.Batch, Poll: e.Poll, MaxAttempts: e.MaxAttempts, BackoffMin: e.BackoffMin, BackoffMax: e.BackoffMax,
-		Retention: e.Retention, History: e.History, Pipe: h.pipe, Log: h.o.Log, Now: h.o.Now, NewID: NewID, Meter: h.metrics.Meter(),
+		Retention: e.Retention, History: history, Pipe: h.pipe, Log: h.o.Log, Now: h.o.Now, NewID: NewID, Meter: h.metrics.Meter(),
 	})
 	channels := map[string]*inprocgrpc.Channel{}
 	owner := NewID()
