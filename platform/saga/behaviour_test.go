@@ -45,12 +45,12 @@ func runTrip(t *testing.T, d *db.DB, def saga.Definition[sagatest.Trip], id stri
 	}))
 	w.run(t)
 	var end *saga.Detail
-	require.Eventually(t, func() (over bool) {
+	eventually(t, func() (over bool) {
 		var err error
 		end, err = saga.Show(t.Context(), d, def.Name, id)
 		require.NoError(t, err)
 		return end.State != saga.Running && end.State != saga.Compensating
-	}, patience, tick)
+	})
 	var cause struct{ Code string }
 	var text string
 	require.NoError(t, d.Conn(t.Context()).Raw("SELECT cause FROM sagas WHERE id = ?", id).Scan(&text).Error)

@@ -236,11 +236,11 @@ func ended(t *testing.T, own, other *db.DB, id string) {
 	if strings.HasPrefix(id, "no") {
 		state, mark, effect = saga.Compensated, "failed", "undone 2"
 	}
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		s, err := saga.Show(t.Context(), own, "voyage", id)
 		require.NoError(t, err)
 		return s.State == state
-	}, patience, tick, id)
+	}, id)
 	var all []string
 	require.NoError(t, own.Conn(t.Context()).Raw("SELECT what FROM marks WHERE saga = ?", id).Scan(&all).Error)
 	require.Equal(t, []string{mark}, all)
@@ -258,7 +258,7 @@ func TestKill_Replica(t *testing.T) {
 			own, other := openBoth(t, c)
 			kill := lives(t, lifeOn(c, "yes", point))
 			s := run(t, own, other)
-			require.Eventually(t, func() bool { return len(owners(t, own)) == 2 }, patience, tick)
+			eventually(t, func() bool { return len(owners(t, own)) == 2 })
 			before, err := saga.Show(t.Context(), own, "voyage", "yes")
 			require.NoError(t, err)
 			require.NoError(t, own.Tx(t.Context(), func(ctx context.Context) error {
@@ -299,7 +299,7 @@ func TestLockLost(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	require.Eventually(t, func() bool { return len(owners(t, own)) == 1 }, patience, tick)
+	eventually(t, func() bool { return len(owners(t, own)) == 1 })
 	old := owners(t, own)
 	require.NoError(t, own.Tx(ctx, func(ctx context.Context) error { return s.Start(ctx, "yes", trip{ID: "yes"}) }))
 	<-entered
@@ -311,10 +311,10 @@ func TestLockLost(t *testing.T) {
 	require.NoError(t, admin.QueryRow(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE application_name = 'cleave-order-lock' AND datname = current_database()`).Scan(&terminated))
 	require.True(t, terminated)
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		now := owners(t, own)
 		return len(now) == 1 && now[0] != old[0]
-	}, patience, tick, "no new name")
+	}, "no new name")
 	<-entered // the same step, under the new name
 	close(release)
 	ended(t, own, other, "yes")

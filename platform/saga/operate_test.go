@@ -114,7 +114,7 @@ func TestRetry(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, c db.Config) {
 		w := setup(t, c, nil)
-		w.run(t)
+		stop := w.run(t)
 		t.Run("CompensationFailed", func(t *testing.T) {
 			w.fails("do pay", errRefused)
 			w.fails("undo book", errRefused)
@@ -141,6 +141,7 @@ func TestRetry(t *testing.T) {
 		})
 		t.Run("Waiting", func(t *testing.T) {
 			down := fault.New(fault.Unavailable, "", "down")
+			stop() // it would not wait that long
 			w.backoff = time.Hour
 			w.register(10*time.Second, 0)
 			w.fails("do pay", down)
@@ -148,11 +149,11 @@ func TestRetry(t *testing.T) {
 			w.start(t, "t2")
 			w.reaches(t, "t2", saga.Running, "do book", "do pay")
 			w.fails("do pay", nil)
-			require.Eventually(t, func() bool {
+			eventually(t, func() bool {
 				n, err := saga.Retry(t.Context(), w.db, saga.Filter{Name: "trip"})
 				require.NoError(t, err)
 				return n == 1
-			}, patience, tick)
+			})
 			w.reaches(t, "t2", saga.Completed, "do book", "do pay", "retry ", "do pay", "do confirm")
 		})
 		t.Run("Nothing", func(t *testing.T) {
@@ -169,7 +170,7 @@ func TestCompensate(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, c db.Config) {
 		w := setup(t, c, nil)
-		w.run(t)
+		stop := w.run(t)
 		// A step that is under way when the saga is turned round is undone too, and
 		// what it returns afterwards is not recorded.
 		for name, step := range map[string]string{"Remote": "do pay", "Local": "do confirm", "First": "do book"} {
@@ -209,6 +210,7 @@ func TestCompensate(t *testing.T) {
 			require.Equal(t, fault.NotFound, fault.KindOf(saga.Compensate(t.Context(), w.db, "trip", "none")))
 		})
 		t.Run("InTransaction", func(t *testing.T) {
+			stop() // it would not wait that long
 			w.backoff = time.Hour
 			w.register(10*time.Second, 0)
 			w.fails("do pay", fault.New(fault.Unavailable, "", "down"))

@@ -111,12 +111,12 @@ func TestStepNeverReturns(t *testing.T) {
 				w.start(t, name)
 				<-entered
 				var s *saga.Detail
-				require.Eventually(t, func() bool {
+				eventually(t, func() bool {
 					var err error
 					s, err = saga.Show(t.Context(), w.db, "trip", name)
 					require.NoError(t, err)
 					return s.Attempts > 3
-				}, patience, tick)
+				})
 				require.Contains(t, s.Error, "step_stuck")
 				require.Empty(t, entered, "no other attempt beside it")
 				require.Equal(t, 1, l.count("ignores the end of its context"))
@@ -269,11 +269,11 @@ func TestObserver(t *testing.T) {
 		w.start(t, "t1")
 		w.ends(t, "t1")
 		want := []string{"trip do book", "trip do pay failed", "trip undo book failed", "trip undo book", "trip end", "trip compensated"}
-		require.Eventually(t, func() bool {
+		eventually(t, func() bool {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			return len(o.seen) == len(want)
-		}, patience, tick)
+		})
 		require.ElementsMatch(t, want, o.seen)
 	})
 }
@@ -296,7 +296,7 @@ func TestRecordIsRetried(t *testing.T) {
 		<-entered
 		w.rename(t, "sagas", "elsewhere")
 		close(release)
-		require.Eventually(t, func() bool { return l.count("cannot be recorded; trying again") > 0 }, patience, tick)
+		eventually(t, func() bool { return l.count("cannot be recorded; trying again") > 0 })
 		w.does("do book", func() error { return errRefused })
 		w.rename(t, "elsewhere", "sagas")
 		w.reaches(t, "t1", saga.Completed, "do book", "do pay")

@@ -54,6 +54,16 @@ const (
 	tick     = 5 * time.Millisecond
 )
 
+// eventually polls in the test's own goroutine, so that done may fail the test.
+func eventually(t *testing.T, done func() bool, message ...any) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(tick) {
+		if time.Now().After(deadline) {
+			require.Fail(t, "too late", message...)
+		}
+	}
+}
+
 // does makes what ("do book") do something more; nil ends that.
 func (w *world) does(what string, fn func() error) {
 	w.mu.Lock()
@@ -148,10 +158,10 @@ func (w *world) start(t *testing.T, id string) {
 func (w *world) ends(t *testing.T, id string) (saga.State, string) {
 	t.Helper()
 	var row struct{ State, Data string }
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		require.NoError(t, w.db.Conn(t.Context()).Raw("SELECT state, data FROM sagas WHERE id = ?", id).Scan(&row).Error)
 		return row.State != "" && row.State != string(saga.Running) && row.State != string(saga.Compensating)
-	}, patience, tick)
+	})
 	_, log, _ := strings.Cut(row.Data, `"Log":`)
 	return saga.State(row.State), strings.Trim(log, "}")
 }
@@ -161,12 +171,12 @@ func (w *world) reaches(t *testing.T, id string, state saga.State, history ...st
 	t.Helper()
 	var now string
 	want := fmt.Sprint(state, history)
-	require.Eventually(t, func() bool {
+	eventually(t, func() bool {
 		s, err := saga.Show(t.Context(), w.db, "trip", id)
 		require.NoError(t, err)
 		now = fmt.Sprint(s.State, kinds(s.History))
 		return now == want
-	}, patience, tick, "%s does not reach %s but %s", id, want, &now)
+	}, "%s does not reach %s", id, want)
 }
 
 func (w *world) marks(t *testing.T) []string {
