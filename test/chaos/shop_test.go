@@ -66,11 +66,12 @@ func (s *shop) answered() { s.answers.Add(1) }
 
 // plan is what a scenario wants of its installation.
 type plan struct {
-	program  string   // default: binary
-	replicas int      // default: 1
-	broker   string   // URL; default: events stay in the process
-	single   bool     // each event in a transaction of its own, whose time shows the order
-	via      *network // between clients, processes and Postgres, if not nil
+	program  string        // default: binary
+	replicas int           // default: 1
+	broker   string        // URL; default: events stay in the process
+	single   bool          // each event in a transaction of its own, whose time shows the order
+	lease    time.Duration // of sagas; default: that of the program
+	via      *network      // between clients, processes and Postgres, if not nil
 }
 
 // newShop starts an installation, and opens the shop: staff, customers with
@@ -90,6 +91,9 @@ func newShop(t *testing.T, c db.Config, p plan) *shop {
 	}
 	if s.brokered = p.broker != ""; s.brokered {
 		s.settings = append(s.settings, "CLEAVE_EVENTS_PIPE="+p.broker)
+	}
+	if p.lease > 0 {
+		s.settings = append(s.settings, "CLEAVE_SAGAS_LEASE="+p.lease.String())
 	}
 	if p.single {
 		s.settings = append(s.settings, "CLEAVE_EVENTS_BATCH=1")
