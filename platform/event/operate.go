@@ -87,7 +87,7 @@ func RetryDead(ctx context.Context, d *db.DB, f DeadFilter) (int, error) {
 func DiscardDead(ctx context.Context, d *db.DB, f DeadFilter) (int, error) {
 	return f.settle(ctx, d, "discard", func(ctx context.Context, inbox, outbox []int64) (n int64, err error) {
 		if len(inbox) > 0 {
-			res := d.Conn(ctx).Exec("UPDATE inbox SET state = ?, done_at = ? WHERE seq IN ? AND state = ?",
+			res := d.Conn(ctx).Exec("UPDATE inbox SET state = ?, done_at = ?, payload = '' WHERE seq IN ? AND state = ?",
 				stateDone, db.Micros(time.Now()), inbox, stateDead)
 			if n, err = res.RowsAffected, res.Error; err != nil {
 				return 0, err

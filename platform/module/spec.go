@@ -69,6 +69,10 @@ type Env struct {
 	// Startup adds a line to what the process prints when it is ready.
 	Startup func(label, value string)
 
+	// Forget erases what the platform keeps of a user in DB, when the module erases the rest: events under the user's id and
+	// answers to repeated requests. It must be called inside a transaction.
+	Forget func(ctx context.Context, userID string) error
+
 	edges map[string]*rpc.Edge
 }
 

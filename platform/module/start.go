@@ -155,6 +155,9 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 			KeyEncryptionKey: h.cfg.Auth.KeyEncryptionKey, KeyEncryptionKeyOld: h.cfg.Auth.KeyEncryptionKeyOld, KeyRotation: h.cfg.Auth.KeyRotation, Revoked: h.revoked,
 		},
 		DataDir: h.cfg.Data.Dir, BaseURL: h.cfg.BaseURL(h.listener.Addr().String()), Startup: h.addLine,
+		Forget: func(ctx context.Context, userID string) error {
+			return errors.Join(event.Erase(ctx, r.db, userID), rest.ForgetAnswers(ctx, r.db, userID))
+		},
 		edges: map[string]*rpc.Edge{},
 	}
 	env.Auth.Audience = append(env.Auth.Audience, ops.Name)
