@@ -95,7 +95,7 @@ func wire(env *module.Env) (module.Parts, error) {
 	}
 	a := app.New(app.Deps{
 		DB: env.DB, Store: store.New(env.DB), Writer: writer, Post: post, Log: env.Log, Now: env.Now, NewID: env.NewID,
-		Mail: app.MailPolicy(s.Mail),
+		Mail: app.MailPolicy(s.Mail), Forget: env.Forget,
 	})
 	return module.Parts{
 		REST:       api.Routes(a, env.Cursors, env.Auth.AccessTTL),

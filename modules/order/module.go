@@ -24,7 +24,7 @@ var Module = module.Spec{
 	Name:        "order",
 	Uses:        []string{"user"},
 	Publishes:   []event.Type{orderv1.Placed, orderv1.Confirmed, orderv1.Rejected, orderv1.Cancelled, orderv1.Shipped, orderv1.Delivered},
-	Subscribes:  []event.Type{userv1.Disabled},
+	Subscribes:  []event.Type{userv1.Disabled, userv1.Deleted},
 	Migrations:  migrations.FS,
 	Constraints: store.Constraints,
 	OpenAPI:     orderv1.OpenAPI,
@@ -46,7 +46,7 @@ func wire(env *module.Env) (module.Parts, error) {
 	}
 	a := app.New(app.Deps{
 		DB: env.DB, Store: store.New(env.DB), Events: env.Events, Audit: env.Audit, Sagas: env.Sagas, Credit: api.NewCredit(users),
-		Now: env.Now, NewID: env.NewID, PlaceTimeout: env.Config.(*settings).PlaceTimeout,
+		Now: env.Now, NewID: env.NewID, Forget: env.Forget, PlaceTimeout: env.Config.(*settings).PlaceTimeout,
 	})
 	return module.Parts{REST: api.Routes(a, env.Cursors), Handlers: api.Handlers(a)}, nil
 }

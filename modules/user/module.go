@@ -4,6 +4,7 @@ package user
 import (
 	"context"
 	_ "embed"
+	"fmt"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -98,9 +99,12 @@ func wire(env *module.Env) (module.Parts, error) {
 	signer := auth.NewSigner(ring.Signing, env.Auth.Issuer, env.Auth.Audience, env.Auth.AccessTTL, env.Now)
 	a := app.New(app.Deps{
 		DB: env.DB, Store: users, Events: env.Events, Audit: env.Audit, Passwords: password.New(slots, domain.ErrPasswordsBusy), Signer: signer, Issuer: env.Auth.Issuer,
-		Audience: env.Auth.Audience, Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL, RequireVerified: s.RequireVerifiedEmail,
+		Audience: env.Auth.Audience, Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL, RequireVerified: s.RequireVerifiedEmail, Secrets: ring, Forget: env.Forget,
 		TokenFile: filepath.Join(env.DataDir, cli.TokenFile),
 	})
+	if err := a.ResealSecrets(ctx); err != nil {
+		return module.Parts{}, fmt.Errorf("encrypt the secrets of authenticators: %w", err)
+	}
 	token, err := a.OfferFirstAdmin(ctx)
 	if err != nil {
 		return module.Parts{}, err

@@ -52,6 +52,8 @@ type Deps struct {
 	Now    func() time.Time
 	NewID  func() string
 	Mail   MailPolicy
+	// Forget erases what the platform keeps of a user in the module's database.
+	Forget func(ctx context.Context, userID string) error
 }
 
 // App is the module's use cases.

@@ -19,6 +19,7 @@ import (
 	"cleave/modules/notification/migrations"
 	"cleave/platform/db"
 	"cleave/platform/db/dbtest"
+	"cleave/platform/event"
 	"cleave/platform/fault"
 )
 
@@ -127,8 +128,9 @@ func setup(t *testing.T, d *db.DB) *world {
 	}
 	w.App = New(Deps{
 		DB: d, Store: store.New(d), Writer: writer, Post: w.post, Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: w.now,
-		NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
-		Mail:  MailPolicy{RetryMin: time.Minute, RetryMax: time.Hour, GiveUp: 24 * time.Hour},
+		NewID:  func() string { return uuid.Must(uuid.NewV7()).String() },
+		Forget: func(ctx context.Context, userID string) error { return event.Erase(ctx, d, userID) },
+		Mail:   MailPolicy{RetryMin: time.Minute, RetryMax: time.Hour, GiveUp: 24 * time.Hour},
 	})
 	return w
 }

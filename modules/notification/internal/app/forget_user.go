@@ -1,15 +1,16 @@
 package app
 
-import (
-	"context"
-)
+import "context"
 
 // ForgetUser erases all that is kept of a user who has deleted their account: inbox, preferences, address, and mails, sent ones that
 // this machine keeps among them. News of them that arrives later has no effect.
 func (a *App) ForgetUser(ctx context.Context, userID string) error {
 	return a.DB.Tx(ctx, func(ctx context.Context) error {
 		email, err := a.Store.EraseUser(ctx, userID, a.now())
-		if err != nil || email == "" {
+		if err != nil {
+			return err
+		}
+		if err := a.Forget(ctx, userID); err != nil || email == "" {
 			return err
 		}
 		return a.Post.Forget(email)

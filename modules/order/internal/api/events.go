@@ -14,5 +14,8 @@ func Handlers(a *app.App) []event.Handler {
 		event.On(userv1.Disabled, "cancel_orders", func(ctx context.Context, _ event.Meta, e *userv1.UserDisabled) error {
 			return a.OnUserDisabled(ctx, e.GetUserId())
 		}),
+		event.On(userv1.Deleted, "anonymise_orders", func(ctx context.Context, _ event.Meta, e *userv1.UserDeleted) error {
+			return a.OnUserDeleted(ctx, e.GetUserId())
+		}),
 	}
 }

@@ -45,6 +45,8 @@ type Deps struct {
 	Credit Credit
 	Now    func() time.Time
 	NewID  func() string
+	// Forget erases what the platform keeps of a user in the module's database.
+	Forget func(ctx context.Context, userID string) error
 	// PlaceTimeout is how long an order may stay pending before it is rejected.
 	PlaceTimeout time.Duration
 }

@@ -185,3 +185,10 @@ func (s *Store) withLines(ctx context.Context, rows []orderRow) ([]domain.Order,
 	}
 	return orders, nil
 }
+
+// Anonymise queues another buyer for all orders of a buyer, and removes what leads to a person: the carrier's code, and reasons in words.
+func (s *Store) Anonymise(ctx context.Context, buyerID, nobody string, now time.Time) error {
+	return s.db.Queue(ctx).Exec(`UPDATE orders SET buyer_id = ?, tracking_code = '', version = version + 1, updated_at = ?,
+		reason = CASE WHEN status = 'rejected' OR reason IN ('user_disabled', 'user_deleted') THEN reason ELSE '' END
+		WHERE buyer_id = ?`, nobody, db.Micros(now), buyerID).Error
+}

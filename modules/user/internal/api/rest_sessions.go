@@ -37,6 +37,9 @@ func (s server) LogIn(ctx context.Context, r LogInRequestObject) (LogInResponseO
 	if err != nil {
 		return nil, err
 	}
+	if tokens.Challenge != nil {
+		return wireChallenge(*tokens.Challenge), nil
+	}
 	body, err := wireTokens(tokens)
 	return LogIn201JSONResponse(body), err
 }

@@ -129,3 +129,12 @@ func (s server) EnableUser(ctx context.Context, r EnableUserRequestObject) (Enab
 	body, err := wireUser(u)
 	return EnableUser200JSONResponse{Body: body, Headers: EnableUser200ResponseHeaders{ETag: rest.ETag(u.Version)}}, err
 }
+
+// DeleteAccount implements POST /api/v1/me/delete.
+func (s server) DeleteAccount(ctx context.Context, r DeleteAccountRequestObject) (DeleteAccountResponseObject, error) {
+	p, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return DeleteAccount204Response{}, s.app.DeleteAccount(ctx, p, r.Body.Password, deref(r.Body.Code))
+}

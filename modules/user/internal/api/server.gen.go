@@ -19,6 +19,21 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for AccessTokenTokenType.
+const (
+	AccessTokenTokenTypeBearer AccessTokenTokenType = "Bearer"
+)
+
+// Valid indicates whether the value is a known member of the AccessTokenTokenType enum.
+func (e AccessTokenTokenType) Valid() bool {
+	switch e {
+	case AccessTokenTokenTypeBearer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GrantType.
 const (
 	GrantTypeAuthorizationCode                        GrantType = "authorization_code"
@@ -82,6 +97,76 @@ func (e TokenPairTokenType) Valid() bool {
 	}
 }
 
+// APIKey An API key, without what is secret of it.
+//
+// Example: {"created_at":"2026-11-23T09:30:00Z","expires_at":"2027-02-21T09:30:00Z","id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20","name":"Nightly report","prefix":"cleave_pk_5rT1qLx9","scopes":["order:list"]}
+type APIKey struct {
+	// CreatedAt When it was made.
+	CreatedAt time.Time `json:"created_at"`
+
+	// ExpiresAt When it ends.
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// ID Never changes.
+	ID openapi_types.UUID `json:"id"`
+
+	// LastUsedAt When it was last traded; not there before the first time.
+	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
+
+	// Name The name to show to people; no space at either end.
+	//
+	// Example: Ada Lovelace
+	Name DisplayName `json:"name"`
+
+	// Prefix How the key begins, to tell it from others.
+	Prefix string `json:"prefix"`
+
+	// Scopes The permissions that its tokens may use, or what they begin with: order stands for all of the order module.
+	Scopes APIKeyScopes `json:"scopes"`
+}
+
+// APIKeyList API keys, the newest first.
+type APIKeyList struct {
+	// Items The keys.
+	Items []APIKey `json:"items"`
+}
+
+// APIKeyScopes The permissions that its tokens may use, or what they begin with: order stands for all of the order module.
+type APIKeyScopes = []string
+
+// APIKeySecret The key itself. Keep it secret.
+//
+// Example: cleave_pk_5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw
+type APIKeySecret = string
+
+// AccessToken An access token of a program.
+//
+// Example: {"access_token":"eyJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiIwMTk3YTVjMiJ9.c2lnbmF0dXJl","expires_in":600,"scopes":["order:list"],"token_type":"Bearer","user_id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20"}
+type AccessToken struct {
+	// AccessToken Goes into the Authorization header of each request, after the word Bearer.
+	AccessToken string `json:"access_token"`
+
+	// ExpiresIn The seconds for which it is good.
+	ExpiresIn int32 `json:"expires_in"`
+
+	// Scopes The permissions that its tokens may use, or what they begin with: order stands for all of the order module.
+	Scopes APIKeyScopes `json:"scopes"`
+
+	// TokenType The kind of the access token.
+	TokenType AccessTokenTokenType `json:"token_type"`
+
+	// UserID The user whom it acts for.
+	UserID openapi_types.UUID `json:"user_id"`
+}
+
+// AccessTokenTokenType The kind of the access token.
+type AccessTokenTokenType string
+
+// Challenge Good for one log-in. Keep it secret.
+//
+// Example: 5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw
+type Challenge = string
+
 // ChangePassword The password as it is and as it shall be.
 //
 // Example: {"current_password":"correct horse battery staple","new_password":"staple battery horse correct"}
@@ -95,6 +180,27 @@ type ChangePassword struct {
 	//
 	// Example: correct horse battery staple
 	NewPassword Password `json:"new_password"`
+}
+
+// CreateAPIKey What the key is for.
+//
+// Example: {"expires_in_days":90,"name":"Nightly report","password":"correct horse battery staple","scopes":["order:list","order:read"]}
+type CreateAPIKey struct {
+	// ExpiresInDays How long it is good.
+	ExpiresInDays int32 `json:"expires_in_days"`
+
+	// Name The name to show to people; no space at either end.
+	//
+	// Example: Ada Lovelace
+	Name DisplayName `json:"name"`
+
+	// Password 8 to 128 characters of any kind, in Unicode; how they are composed does not matter (NFC). It is kept only as an Argon2id hash.
+	//
+	// Example: correct horse battery staple
+	Password Password `json:"password"`
+
+	// Scopes The permissions that its tokens may use, or what they begin with: order stands for all of the order module.
+	Scopes APIKeyScopes `json:"scopes"`
 }
 
 // CreateFirstAdmin What it takes to make the first administrator.
@@ -186,6 +292,21 @@ type Credit struct {
 // Example: EUR
 type Currency = string
 
+// DeleteAccount The proof that it is the user who asks.
+//
+// Example: {"password":"correct horse battery staple"}
+type DeleteAccount struct {
+	// Code The 6 digits that the authenticator shows, or a recovery code.
+	//
+	// Example: 123456
+	Code *FactorCode `json:"code,omitempty"`
+
+	// Password 8 to 128 characters of any kind, in Unicode; how they are composed does not matter (NFC). It is kept only as an Argon2id hash.
+	//
+	// Example: correct horse battery staple
+	Password Password `json:"password"`
+}
+
 // DisplayName The name to show to people; no space at either end.
 //
 // Example: Ada Lovelace
@@ -218,6 +339,21 @@ type EndSessions struct {
 	// SessionID The one to end; without it, all but the current one.
 	SessionID *openapi_types.UUID `json:"session_id,omitempty"`
 }
+
+// ExchangeAPIKey The key to trade.
+//
+// Example: {"api_key":"cleave_pk_5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw"}
+type ExchangeAPIKey struct {
+	// APIKey The key itself. Keep it secret.
+	//
+	// Example: cleave_pk_5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw
+	APIKey APIKeySecret `json:"api_key"`
+}
+
+// FactorCode The 6 digits that the authenticator shows, or a recovery code.
+//
+// Example: 123456
+type FactorCode = string
 
 // GrantType A way to get tokens.
 type GrantType string
@@ -294,6 +430,19 @@ type Money struct {
 	MinorUnits int64 `json:"minor_units"`
 }
 
+// NewAPIKey A key that has just been made.
+type NewAPIKey struct {
+	// APIKey The key itself. Keep it secret.
+	//
+	// Example: cleave_pk_5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw
+	APIKey APIKeySecret `json:"api_key"`
+
+	// Key An API key, without what is secret of it.
+	//
+	// Example: {"created_at":"2026-11-23T09:30:00Z","expires_at":"2027-02-21T09:30:00Z","id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20","name":"Nightly report","prefix":"cleave_pk_5rT1qLx9","scopes":["order:list"]}
+	Key APIKey `json:"key"`
+}
+
 // NextCursor Goes into cursor to get the next page; not there on the last one.
 //
 // Example: eyJhdCI6MTc5NTQxMzAwMDAwMDAwMH0
@@ -345,6 +494,24 @@ type OAuthClientList struct {
 // Example: correct horse battery staple
 type Password = string
 
+// PasswordProof The proof that it is the user who asks.
+//
+// Example: {"password":"correct horse battery staple"}
+type PasswordProof struct {
+	// Password 8 to 128 characters of any kind, in Unicode; how they are composed does not matter (NFC). It is kept only as an Argon2id hash.
+	//
+	// Example: correct horse battery staple
+	Password Password `json:"password"`
+}
+
+// RecoveryCodes Codes for when the authenticator is lost. They are kept only as hashes.
+//
+// Example: {"recovery_codes":["7K3M-9QXD-2V8R-TF5Z-0WHA-C6NB"]}
+type RecoveryCodes struct {
+	// RecoveryCodes Each works once.
+	RecoveryCodes []string `json:"recovery_codes"`
+}
+
 // RefreshSession The refresh token to trade in.
 //
 // Example: {"refresh_token":"3nJ0c8mVYw5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk4"}
@@ -393,6 +560,68 @@ type ResetPassword struct {
 	//
 	// Example: 5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw
 	Token MailToken `json:"token"`
+}
+
+// SecondFactorAnswer The second step of a log-in.
+//
+// Example: {"challenge":"5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw","code":"123456"}
+type SecondFactorAnswer struct {
+	// Challenge Good for one log-in. Keep it secret.
+	//
+	// Example: 5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw
+	Challenge Challenge `json:"challenge"`
+
+	// Code The 6 digits that the authenticator shows, or a recovery code.
+	//
+	// Example: 123456
+	Code FactorCode `json:"code"`
+}
+
+// SecondFactorChallenge What stands for the password while the second factor is asked for.
+//
+// Example: {"challenge":"5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw","expires_in":300}
+type SecondFactorChallenge struct {
+	// Challenge Good for one log-in. Keep it secret.
+	//
+	// Example: 5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw
+	Challenge Challenge `json:"challenge"`
+
+	// ExpiresIn The seconds for which it is good.
+	ExpiresIn int32 `json:"expires_in"`
+}
+
+// SecondFactorCode A code of the authenticator.
+//
+// Example: {"code":"123456"}
+type SecondFactorCode struct {
+	// Code The 6 digits that it shows.
+	Code string `json:"code"`
+}
+
+// SecondFactorProof Both factors.
+//
+// Example: {"code":"123456","password":"correct horse battery staple"}
+type SecondFactorProof struct {
+	// Code The 6 digits that the authenticator shows, or a recovery code.
+	//
+	// Example: 123456
+	Code FactorCode `json:"code"`
+
+	// Password 8 to 128 characters of any kind, in Unicode; how they are composed does not matter (NFC). It is kept only as an Argon2id hash.
+	//
+	// Example: correct horse battery staple
+	Password Password `json:"password"`
+}
+
+// SecondFactorSecret What an authenticator needs.
+//
+// Example: {"secret":"JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP","uri":"otpauth://totp/Cleave:ada@example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP\u0026issuer=Cleave"}
+type SecondFactorSecret struct {
+	// Secret The secret in Base32, to be typed in.
+	Secret string `json:"secret"`
+
+	// URI The same as an otpauth address, to be shown as a QR code.
+	URI string `json:"uri"`
 }
 
 // Session A log-in that has not ended.
@@ -567,8 +796,38 @@ type UpdateProfileParams struct {
 	IfMatch IfMatch `json:"If-Match"`
 }
 
+// CreateAPIKeyParams defines parameters for CreateAPIKey.
+type CreateAPIKeyParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteAccountParams defines parameters for DeleteAccount.
+type DeleteAccountParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ChangePasswordParams defines parameters for ChangePassword.
 type ChangePasswordParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// EnrolSecondFactorParams defines parameters for EnrolSecondFactor.
+type EnrolSecondFactorParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ConfirmSecondFactorParams defines parameters for ConfirmSecondFactor.
+type ConfirmSecondFactorParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DisableSecondFactorParams defines parameters for DisableSecondFactor.
+type DisableSecondFactorParams struct {
 	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -614,6 +873,18 @@ type LogInParams struct {
 
 // RefreshSessionParams defines parameters for RefreshSession.
 type RefreshSessionParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// LogInSecondFactorParams defines parameters for LogInSecondFactor.
+type LogInSecondFactorParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ExchangeAPIKeyParams defines parameters for ExchangeAPIKey.
+type ExchangeAPIKeyParams struct {
 	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -681,8 +952,23 @@ type VerifyEmailJSONRequestBody = VerifyEmail
 // UpdateProfileJSONRequestBody defines body for UpdateProfile for application/json ContentType.
 type UpdateProfileJSONRequestBody = UpdateProfile
 
+// CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
+type CreateAPIKeyJSONRequestBody = CreateAPIKey
+
+// DeleteAccountJSONRequestBody defines body for DeleteAccount for application/json ContentType.
+type DeleteAccountJSONRequestBody = DeleteAccount
+
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = ChangePassword
+
+// EnrolSecondFactorJSONRequestBody defines body for EnrolSecondFactor for application/json ContentType.
+type EnrolSecondFactorJSONRequestBody = PasswordProof
+
+// ConfirmSecondFactorJSONRequestBody defines body for ConfirmSecondFactor for application/json ContentType.
+type ConfirmSecondFactorJSONRequestBody = SecondFactorCode
+
+// DisableSecondFactorJSONRequestBody defines body for DisableSecondFactor for application/json ContentType.
+type DisableSecondFactorJSONRequestBody = SecondFactorProof
 
 // EndSessionsJSONRequestBody defines body for EndSessions for application/json ContentType.
 type EndSessionsJSONRequestBody = EndSessions
@@ -701,6 +987,12 @@ type LogInJSONRequestBody = LogIn
 
 // RefreshSessionJSONRequestBody defines body for RefreshSession for application/json ContentType.
 type RefreshSessionJSONRequestBody = RefreshSession
+
+// LogInSecondFactorJSONRequestBody defines body for LogInSecondFactor for application/json ContentType.
+type LogInSecondFactorJSONRequestBody = SecondFactorAnswer
+
+// ExchangeAPIKeyJSONRequestBody defines body for ExchangeAPIKey for application/json ContentType.
+type ExchangeAPIKeyJSONRequestBody = ExchangeAPIKey
 
 // RegisterUserJSONRequestBody defines body for RegisterUser for application/json ContentType.
 type RegisterUserJSONRequestBody = RegisterUser
@@ -725,9 +1017,30 @@ type ServerInterface interface {
 	// UpdateProfile Change one's own profile
 	// (PATCH /api/v1/me)
 	UpdateProfile(c *gin.Context, params UpdateProfileParams)
+	// GetAPIKeys Read one's own API keys
+	// (GET /api/v1/me/api-keys)
+	GetAPIKeys(c *gin.Context)
+	// CreateAPIKey Make an API key
+	// (POST /api/v1/me/api-keys)
+	CreateAPIKey(c *gin.Context, params CreateAPIKeyParams)
+	// RevokeAPIKey Revoke an API key
+	// (DELETE /api/v1/me/api-keys/{key_id})
+	RevokeAPIKey(c *gin.Context, keyID openapi_types.UUID)
+	// DeleteAccount Delete one's own account
+	// (POST /api/v1/me/delete)
+	DeleteAccount(c *gin.Context, params DeleteAccountParams)
 	// ChangePassword Change one's own password
 	// (POST /api/v1/me/password)
 	ChangePassword(c *gin.Context, params ChangePasswordParams)
+	// EnrolSecondFactor Begin to set up a second factor
+	// (POST /api/v1/me/second-factor)
+	EnrolSecondFactor(c *gin.Context, params EnrolSecondFactorParams)
+	// ConfirmSecondFactor Set up a second factor
+	// (POST /api/v1/me/second-factor/confirm)
+	ConfirmSecondFactor(c *gin.Context, params ConfirmSecondFactorParams)
+	// DisableSecondFactor Remove the second factor
+	// (POST /api/v1/me/second-factor/disable)
+	DisableSecondFactor(c *gin.Context, params DisableSecondFactorParams)
 	// GetSessions Read one's own sessions
 	// (GET /api/v1/me/sessions)
 	GetSessions(c *gin.Context)
@@ -758,6 +1071,12 @@ type ServerInterface interface {
 	// RefreshSession Renew a session's tokens
 	// (POST /api/v1/sessions/refresh)
 	RefreshSession(c *gin.Context, params RefreshSessionParams)
+	// LogInSecondFactor Log in with the second factor
+	// (POST /api/v1/sessions/second-factor)
+	LogInSecondFactor(c *gin.Context, params LogInSecondFactorParams)
+	// ExchangeAPIKey Trade an API key for an access token
+	// (POST /api/v1/tokens/api-key)
+	ExchangeAPIKey(c *gin.Context, params ExchangeAPIKeyParams)
 	// ListUsers List users
 	// (GET /api/v1/users)
 	ListUsers(c *gin.Context, params ListUsersParams)
@@ -928,6 +1247,120 @@ func (siw *ServerInterfaceWrapper) UpdateProfile(c *gin.Context) {
 	siw.Handler.UpdateProfile(c, params)
 }
 
+// GetAPIKeys operation middleware
+func (siw *ServerInterfaceWrapper) GetAPIKeys(c *gin.Context) {
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetAPIKeys(c)
+}
+
+// CreateAPIKey operation middleware
+func (siw *ServerInterfaceWrapper) CreateAPIKey(c *gin.Context) {
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateAPIKeyParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateAPIKey(c, params)
+}
+
+// RevokeAPIKey operation middleware
+func (siw *ServerInterfaceWrapper) RevokeAPIKey(c *gin.Context) {
+	var err error
+	_ = err
+
+	// ------------- Path parameter "key_id" -------------
+	var keyID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key_id", c.Param("key_id"), &keyID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter key_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RevokeAPIKey(c, keyID)
+}
+
+// DeleteAccount operation middleware
+func (siw *ServerInterfaceWrapper) DeleteAccount(c *gin.Context) {
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteAccountParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteAccount(c, params)
+}
+
 // ChangePassword operation middleware
 func (siw *ServerInterfaceWrapper) ChangePassword(c *gin.Context) {
 	var err error
@@ -965,6 +1398,123 @@ func (siw *ServerInterfaceWrapper) ChangePassword(c *gin.Context) {
 	}
 
 	siw.Handler.ChangePassword(c, params)
+}
+
+// EnrolSecondFactor operation middleware
+func (siw *ServerInterfaceWrapper) EnrolSecondFactor(c *gin.Context) {
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EnrolSecondFactorParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.EnrolSecondFactor(c, params)
+}
+
+// ConfirmSecondFactor operation middleware
+func (siw *ServerInterfaceWrapper) ConfirmSecondFactor(c *gin.Context) {
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ConfirmSecondFactorParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ConfirmSecondFactor(c, params)
+}
+
+// DisableSecondFactor operation middleware
+func (siw *ServerInterfaceWrapper) DisableSecondFactor(c *gin.Context) {
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DisableSecondFactorParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DisableSecondFactor(c, params)
 }
 
 // GetSessions operation middleware
@@ -1281,6 +1831,84 @@ func (siw *ServerInterfaceWrapper) RefreshSession(c *gin.Context) {
 	}
 
 	siw.Handler.RefreshSession(c, params)
+}
+
+// LogInSecondFactor operation middleware
+func (siw *ServerInterfaceWrapper) LogInSecondFactor(c *gin.Context) {
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LogInSecondFactorParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.LogInSecondFactor(c, params)
+}
+
+// ExchangeAPIKey operation middleware
+func (siw *ServerInterfaceWrapper) ExchangeAPIKey(c *gin.Context) {
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExchangeAPIKeyParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExchangeAPIKey(c, params)
 }
 
 // ListUsers operation middleware
@@ -1677,7 +2305,14 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/email-verifications/confirm", wrapper.VerifyEmail)
 	router.GET(options.BaseURL+"/api/v1/me", wrapper.GetProfile)
 	router.PATCH(options.BaseURL+"/api/v1/me", wrapper.UpdateProfile)
+	router.GET(options.BaseURL+"/api/v1/me/api-keys", wrapper.GetAPIKeys)
+	router.POST(options.BaseURL+"/api/v1/me/api-keys", wrapper.CreateAPIKey)
+	router.DELETE(options.BaseURL+"/api/v1/me/api-keys/:key_id", wrapper.RevokeAPIKey)
+	router.POST(options.BaseURL+"/api/v1/me/delete", wrapper.DeleteAccount)
 	router.POST(options.BaseURL+"/api/v1/me/password", wrapper.ChangePassword)
+	router.POST(options.BaseURL+"/api/v1/me/second-factor", wrapper.EnrolSecondFactor)
+	router.POST(options.BaseURL+"/api/v1/me/second-factor/confirm", wrapper.ConfirmSecondFactor)
+	router.POST(options.BaseURL+"/api/v1/me/second-factor/disable", wrapper.DisableSecondFactor)
 	router.GET(options.BaseURL+"/api/v1/me/sessions", wrapper.GetSessions)
 	router.POST(options.BaseURL+"/api/v1/me/sessions/end", wrapper.EndSessions)
 	router.GET(options.BaseURL+"/api/v1/oauth-clients", wrapper.ListClients)
@@ -1688,6 +2323,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/sessions", wrapper.LogIn)
 	router.DELETE(options.BaseURL+"/api/v1/sessions/current", wrapper.LogOut)
 	router.POST(options.BaseURL+"/api/v1/sessions/refresh", wrapper.RefreshSession)
+	router.POST(options.BaseURL+"/api/v1/sessions/second-factor", wrapper.LogInSecondFactor)
+	router.POST(options.BaseURL+"/api/v1/tokens/api-key", wrapper.ExchangeAPIKey)
 	router.GET(options.BaseURL+"/api/v1/users", wrapper.ListUsers)
 	router.POST(options.BaseURL+"/api/v1/users", wrapper.RegisterUser)
 	router.GET(options.BaseURL+"/api/v1/users/:user_id", wrapper.GetUser)
@@ -1788,6 +2425,78 @@ func (response UpdateProfile200JSONResponse) VisitUpdateProfileResponse(w http.R
 	return err
 }
 
+type GetAPIKeysRequestObject struct{}
+
+type GetAPIKeysResponseObject interface {
+	VisitGetAPIKeysResponse(w http.ResponseWriter) error
+}
+
+type GetAPIKeys200JSONResponse APIKeyList
+
+func (response GetAPIKeys200JSONResponse) VisitGetAPIKeysResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAPIKeyRequestObject struct {
+	Params CreateAPIKeyParams
+	Body   *CreateAPIKeyJSONRequestBody
+}
+
+type CreateAPIKeyResponseObject interface {
+	VisitCreateAPIKeyResponse(w http.ResponseWriter) error
+}
+
+type CreateAPIKey201JSONResponse NewAPIKey
+
+func (response CreateAPIKey201JSONResponse) VisitCreateAPIKeyResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeAPIKeyRequestObject struct {
+	KeyID openapi_types.UUID `json:"key_id"`
+}
+
+type RevokeAPIKeyResponseObject interface {
+	VisitRevokeAPIKeyResponse(w http.ResponseWriter) error
+}
+
+type RevokeAPIKey204Response struct{}
+
+func (response RevokeAPIKey204Response) VisitRevokeAPIKeyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteAccountRequestObject struct {
+	Params DeleteAccountParams
+	Body   *DeleteAccountJSONRequestBody
+}
+
+type DeleteAccountResponseObject interface {
+	VisitDeleteAccountResponse(w http.ResponseWriter) error
+}
+
+type DeleteAccount204Response struct{}
+
+func (response DeleteAccount204Response) VisitDeleteAccountResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
 type ChangePasswordRequestObject struct {
 	Params ChangePasswordParams
 	Body   *ChangePasswordJSONRequestBody
@@ -1800,6 +2509,66 @@ type ChangePasswordResponseObject interface {
 type ChangePassword204Response struct{}
 
 func (response ChangePassword204Response) VisitChangePasswordResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type EnrolSecondFactorRequestObject struct {
+	Params EnrolSecondFactorParams
+	Body   *EnrolSecondFactorJSONRequestBody
+}
+
+type EnrolSecondFactorResponseObject interface {
+	VisitEnrolSecondFactorResponse(w http.ResponseWriter) error
+}
+
+type EnrolSecondFactor201JSONResponse SecondFactorSecret
+
+func (response EnrolSecondFactor201JSONResponse) VisitEnrolSecondFactorResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConfirmSecondFactorRequestObject struct {
+	Params ConfirmSecondFactorParams
+	Body   *ConfirmSecondFactorJSONRequestBody
+}
+
+type ConfirmSecondFactorResponseObject interface {
+	VisitConfirmSecondFactorResponse(w http.ResponseWriter) error
+}
+
+type ConfirmSecondFactor200JSONResponse RecoveryCodes
+
+func (response ConfirmSecondFactor200JSONResponse) VisitConfirmSecondFactorResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DisableSecondFactorRequestObject struct {
+	Params DisableSecondFactorParams
+	Body   *DisableSecondFactorJSONRequestBody
+}
+
+type DisableSecondFactorResponseObject interface {
+	VisitDisableSecondFactorResponse(w http.ResponseWriter) error
+}
+
+type DisableSecondFactor204Response struct{}
+
+func (response DisableSecondFactor204Response) VisitDisableSecondFactorResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -1951,6 +2720,19 @@ func (response LogIn201JSONResponse) VisitLogInResponse(w http.ResponseWriter) e
 	return err
 }
 
+type LogIn202JSONResponse SecondFactorChallenge
+
+func (response LogIn202JSONResponse) VisitLogInResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LogOutRequestObject struct{}
 
 type LogOutResponseObject interface {
@@ -1976,6 +2758,50 @@ type RefreshSessionResponseObject interface {
 type RefreshSession200JSONResponse TokenPair
 
 func (response RefreshSession200JSONResponse) VisitRefreshSessionResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LogInSecondFactorRequestObject struct {
+	Params LogInSecondFactorParams
+	Body   *LogInSecondFactorJSONRequestBody
+}
+
+type LogInSecondFactorResponseObject interface {
+	VisitLogInSecondFactorResponse(w http.ResponseWriter) error
+}
+
+type LogInSecondFactor201JSONResponse TokenPair
+
+func (response LogInSecondFactor201JSONResponse) VisitLogInSecondFactorResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExchangeAPIKeyRequestObject struct {
+	Params ExchangeAPIKeyParams
+	Body   *ExchangeAPIKeyJSONRequestBody
+}
+
+type ExchangeAPIKeyResponseObject interface {
+	VisitExchangeAPIKeyResponse(w http.ResponseWriter) error
+}
+
+type ExchangeAPIKey200JSONResponse AccessToken
+
+func (response ExchangeAPIKey200JSONResponse) VisitExchangeAPIKeyResponse(w http.ResponseWriter) error {
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2248,9 +3074,30 @@ type StrictServerInterface interface {
 	// UpdateProfile Change one's own profile
 	// (PATCH /api/v1/me)
 	UpdateProfile(ctx context.Context, request UpdateProfileRequestObject) (UpdateProfileResponseObject, error)
+	// GetAPIKeys Read one's own API keys
+	// (GET /api/v1/me/api-keys)
+	GetAPIKeys(ctx context.Context, request GetAPIKeysRequestObject) (GetAPIKeysResponseObject, error)
+	// CreateAPIKey Make an API key
+	// (POST /api/v1/me/api-keys)
+	CreateAPIKey(ctx context.Context, request CreateAPIKeyRequestObject) (CreateAPIKeyResponseObject, error)
+	// RevokeAPIKey Revoke an API key
+	// (DELETE /api/v1/me/api-keys/{key_id})
+	RevokeAPIKey(ctx context.Context, request RevokeAPIKeyRequestObject) (RevokeAPIKeyResponseObject, error)
+	// DeleteAccount Delete one's own account
+	// (POST /api/v1/me/delete)
+	DeleteAccount(ctx context.Context, request DeleteAccountRequestObject) (DeleteAccountResponseObject, error)
 	// ChangePassword Change one's own password
 	// (POST /api/v1/me/password)
 	ChangePassword(ctx context.Context, request ChangePasswordRequestObject) (ChangePasswordResponseObject, error)
+	// EnrolSecondFactor Begin to set up a second factor
+	// (POST /api/v1/me/second-factor)
+	EnrolSecondFactor(ctx context.Context, request EnrolSecondFactorRequestObject) (EnrolSecondFactorResponseObject, error)
+	// ConfirmSecondFactor Set up a second factor
+	// (POST /api/v1/me/second-factor/confirm)
+	ConfirmSecondFactor(ctx context.Context, request ConfirmSecondFactorRequestObject) (ConfirmSecondFactorResponseObject, error)
+	// DisableSecondFactor Remove the second factor
+	// (POST /api/v1/me/second-factor/disable)
+	DisableSecondFactor(ctx context.Context, request DisableSecondFactorRequestObject) (DisableSecondFactorResponseObject, error)
 	// GetSessions Read one's own sessions
 	// (GET /api/v1/me/sessions)
 	GetSessions(ctx context.Context, request GetSessionsRequestObject) (GetSessionsResponseObject, error)
@@ -2281,6 +3128,12 @@ type StrictServerInterface interface {
 	// RefreshSession Renew a session's tokens
 	// (POST /api/v1/sessions/refresh)
 	RefreshSession(ctx context.Context, request RefreshSessionRequestObject) (RefreshSessionResponseObject, error)
+	// LogInSecondFactor Log in with the second factor
+	// (POST /api/v1/sessions/second-factor)
+	LogInSecondFactor(ctx context.Context, request LogInSecondFactorRequestObject) (LogInSecondFactorResponseObject, error)
+	// ExchangeAPIKey Trade an API key for an access token
+	// (POST /api/v1/tokens/api-key)
+	ExchangeAPIKey(ctx context.Context, request ExchangeAPIKeyRequestObject) (ExchangeAPIKeyResponseObject, error)
 	// ListUsers List users
 	// (GET /api/v1/users)
 	ListUsers(ctx context.Context, request ListUsersRequestObject) (ListUsersResponseObject, error)
@@ -2525,6 +3378,144 @@ func (sh *strictHandler) UpdateProfile(ctx *gin.Context, params UpdateProfilePar
 	}
 }
 
+// GetAPIKeys operation middleware
+func (sh *strictHandler) GetAPIKeys(ctx *gin.Context) {
+	var request GetAPIKeysRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAPIKeys(ctx.Request.Context(), request.(GetAPIKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAPIKeys")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetAPIKeysResponseObject); ok {
+		if err := validResponse.VisitGetAPIKeysResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateAPIKey operation middleware
+func (sh *strictHandler) CreateAPIKey(ctx *gin.Context, params CreateAPIKeyParams) {
+	var request CreateAPIKeyRequestObject
+
+	request.Params = params
+
+	var body CreateAPIKeyJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateAPIKey(ctx.Request.Context(), request.(CreateAPIKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateAPIKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CreateAPIKeyResponseObject); ok {
+		if err := validResponse.VisitCreateAPIKeyResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RevokeAPIKey operation middleware
+func (sh *strictHandler) RevokeAPIKey(ctx *gin.Context, keyID openapi_types.UUID) {
+	var request RevokeAPIKeyRequestObject
+
+	request.KeyID = keyID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeAPIKey(ctx.Request.Context(), request.(RevokeAPIKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeAPIKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RevokeAPIKeyResponseObject); ok {
+		if err := validResponse.VisitRevokeAPIKeyResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteAccount operation middleware
+func (sh *strictHandler) DeleteAccount(ctx *gin.Context, params DeleteAccountParams) {
+	var request DeleteAccountRequestObject
+
+	request.Params = params
+
+	var body DeleteAccountJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteAccount(ctx.Request.Context(), request.(DeleteAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(DeleteAccountResponseObject); ok {
+		if err := validResponse.VisitDeleteAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ChangePassword operation middleware
 func (sh *strictHandler) ChangePassword(ctx *gin.Context, params ChangePasswordParams) {
 	var request ChangePasswordRequestObject
@@ -2562,6 +3553,138 @@ func (sh *strictHandler) ChangePassword(ctx *gin.Context, params ChangePasswordP
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ChangePasswordResponseObject); ok {
 		if err := validResponse.VisitChangePasswordResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// EnrolSecondFactor operation middleware
+func (sh *strictHandler) EnrolSecondFactor(ctx *gin.Context, params EnrolSecondFactorParams) {
+	var request EnrolSecondFactorRequestObject
+
+	request.Params = params
+
+	var body EnrolSecondFactorJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EnrolSecondFactor(ctx.Request.Context(), request.(EnrolSecondFactorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EnrolSecondFactor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(EnrolSecondFactorResponseObject); ok {
+		if err := validResponse.VisitEnrolSecondFactorResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ConfirmSecondFactor operation middleware
+func (sh *strictHandler) ConfirmSecondFactor(ctx *gin.Context, params ConfirmSecondFactorParams) {
+	var request ConfirmSecondFactorRequestObject
+
+	request.Params = params
+
+	var body ConfirmSecondFactorJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ConfirmSecondFactor(ctx.Request.Context(), request.(ConfirmSecondFactorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ConfirmSecondFactor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ConfirmSecondFactorResponseObject); ok {
+		if err := validResponse.VisitConfirmSecondFactorResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DisableSecondFactor operation middleware
+func (sh *strictHandler) DisableSecondFactor(ctx *gin.Context, params DisableSecondFactorParams) {
+	var request DisableSecondFactorRequestObject
+
+	request.Params = params
+
+	var body DisableSecondFactorJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DisableSecondFactor(ctx.Request.Context(), request.(DisableSecondFactorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DisableSecondFactor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(DisableSecondFactorResponseObject); ok {
+		if err := validResponse.VisitDisableSecondFactorResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -2926,6 +4049,94 @@ func (sh *strictHandler) RefreshSession(ctx *gin.Context, params RefreshSessionP
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(RefreshSessionResponseObject); ok {
 		if err := validResponse.VisitRefreshSessionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LogInSecondFactor operation middleware
+func (sh *strictHandler) LogInSecondFactor(ctx *gin.Context, params LogInSecondFactorParams) {
+	var request LogInSecondFactorRequestObject
+
+	request.Params = params
+
+	var body LogInSecondFactorJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.LogInSecondFactor(ctx.Request.Context(), request.(LogInSecondFactorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LogInSecondFactor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(LogInSecondFactorResponseObject); ok {
+		if err := validResponse.VisitLogInSecondFactorResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExchangeAPIKey operation middleware
+func (sh *strictHandler) ExchangeAPIKey(ctx *gin.Context, params ExchangeAPIKeyParams) {
+	var request ExchangeAPIKeyRequestObject
+
+	request.Params = params
+
+	var body ExchangeAPIKeyJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExchangeAPIKey(ctx.Request.Context(), request.(ExchangeAPIKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExchangeAPIKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExchangeAPIKeyResponseObject); ok {
+		if err := validResponse.VisitExchangeAPIKeyResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

@@ -33,6 +33,9 @@ type Deps struct {
 	SessionTTL time.Duration // from log-in to the end of the session, however often it is refreshed
 	TokenFile  string        // where the first administrator's token is left
 
+	Secrets Secrets
+	// Forget erases what the platform keeps of a user in the module's database: events and answers to repeated requests.
+	Forget          func(ctx context.Context, userID string) error
 	RequireVerified bool // nobody logs in before their address is verified
 }
 

@@ -41,6 +41,7 @@ type fixture struct {
 var published = []event.Type{
 	userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked,
 	userv1.EmailVerificationRequested, userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted,
+	userv1.SecondFactorChanged, userv1.Deleted,
 }
 
 const sessionTTL = time.Hour
@@ -52,9 +53,11 @@ func setup(t *testing.T, c db.Config) *fixture {
 	s := store.New(f.db)
 	now := func() time.Time { return time.Now().Add(time.Duration(f.clock.Load())) }
 	bus := event.NewBus(event.Options{Log: slog.New(slog.DiscardHandler), Now: now, NewID: module.NewID})
+	signer := f.signer(t, now)
 	f.App = app.New(app.Deps{
+		Secrets: f.ring, Forget: func(ctx context.Context, id string) error { return event.Erase(ctx, f.db, id) },
 		DB: f.db, Store: s, Events: bus.Publisher("user", f.db, published), Passwords: password.New(2, domain.ErrPasswordsBusy),
-		Signer: f.signer(t, now), Issuer: "http://issuer", Audience: []string{"user"}, Now: now, NewID: module.NewID, Currency: "EUR", SessionTTL: sessionTTL,
+		Signer: signer, Issuer: "http://issuer", Audience: []string{"user"}, Now: now, NewID: module.NewID, Currency: "EUR", SessionTTL: sessionTTL,
 		TokenFile: filepath.Join(t.TempDir(), "token"), Audit: audit.New(f.db, "http://issuer", now),
 	})
 	t.Cleanup(func() { ledgertest.Check(t, f.db) })

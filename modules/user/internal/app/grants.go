@@ -52,11 +52,19 @@ func (a *App) Authorization(ctx context.Context, id, browser string) (store.Auth
 	return r, c, err
 }
 
-// LogInFor checks a password for a request, as LogIn does.
+// LogInFor checks a password for a request, as LogIn does. It does not ask for a second factor, so a user who has one gets
+// ErrFactorMissing: the password alone must not let them in anywhere.
 func (a *App) LogInFor(ctx context.Context, r store.AuthRequest, email, password string) error {
 	u, err := a.authenticate(ctx, email, password)
 	if err != nil {
 		return err
+	}
+	f, exists, err := a.Store.SecondFactor(ctx, u.ID)
+	switch {
+	case err != nil:
+		return err
+	case exists && f.Confirmed:
+		return domain.ErrFactorMissing
 	}
 	return a.DB.Tx(ctx, func(ctx context.Context) error { return a.Store.LogInAuthRequest(ctx, r.ID, u.ID, a.now()) })
 }

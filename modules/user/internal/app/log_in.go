@@ -19,6 +19,7 @@ type Tokens struct {
 	Access    string
 	ExpiresIn time.Duration // of the access token
 	Refresh   string
+	Challenge *Challenge // instead of all that: the second factor is missing
 }
 
 // LogIn begins a session. A wrong address and a wrong password are both ErrCredentials and take the same work; a disabled
@@ -27,6 +28,9 @@ func (a *App) LogIn(ctx context.Context, email, password string) (Tokens, error)
 	u, err := a.authenticate(ctx, email, password)
 	if err != nil {
 		return Tokens{}, err
+	}
+	if c, err := a.challenge(ctx, u); err != nil || c != nil {
+		return Tokens{Challenge: c}, err
 	}
 	var tokens Tokens
 	err = a.DB.Tx(ctx, func(ctx context.Context) (err error) {

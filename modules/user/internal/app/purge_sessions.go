@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 )
@@ -32,7 +33,7 @@ func (a *App) PurgeSessions(log *slog.Logger) func(ctx context.Context) error {
 }
 
 func (a *App) purge(ctx context.Context) error {
-	if err := a.Store.PurgeMailTokens(ctx, a.now()); err != nil {
+	if err := errors.Join(a.Store.PurgeMailTokens(ctx, a.now()), a.Store.PurgeChallenges(ctx, a.now())); err != nil {
 		return err
 	}
 	if err := a.Store.PurgeAuthRequests(ctx, a.now().Add(-keepRequests)); err != nil {

@@ -23,7 +23,8 @@ type userRow struct {
 }
 
 const selectUsers = `SELECT u.id, u.email, u.display_name, u.password_hash, u.disabled, u.email_verified_at, u.version, u.created_at, u.updated_at,
-	(SELECT string_agg(r.role, ',' ORDER BY r.role) FROM user_roles r WHERE r.user_id = u.id) AS roles FROM users u `
+	(SELECT string_agg(r.role, ',' ORDER BY r.role) FROM user_roles r WHERE r.user_id = u.id) AS roles
+	FROM users u WHERE u.erased_at = 0 `
 
 func (r userRow) user() domain.User {
 	u := domain.User{
@@ -96,17 +97,17 @@ func searchText(u domain.User) string { return strings.ToLower(string(u.Email) +
 
 // User reads a user; ErrUserNotFound when there is none.
 func (s *Store) User(ctx context.Context, id string) (domain.User, error) {
-	return s.one(ctx, "WHERE u.id = ?", id)
+	return s.one(ctx, "AND u.id = ?", id)
 }
 
 // UserForUpdate reads a user whom no other transaction changes until this one ends; ErrUserNotFound when there is none.
 func (s *Store) UserForUpdate(ctx context.Context, id string) (domain.User, error) {
-	return s.one(ctx, "WHERE u.id = ?"+s.forUpdate("u"), id)
+	return s.one(ctx, "AND u.id = ?"+s.forUpdate("u"), id)
 }
 
 // UserByEmail reads the user who has an address in any letter case; ErrUserNotFound when there is none.
 func (s *Store) UserByEmail(ctx context.Context, e domain.Email) (domain.User, error) {
-	return s.one(ctx, "WHERE u.email_lower = ?", e.Lower())
+	return s.one(ctx, "AND u.email_lower = ?", e.Lower())
 }
 
 func (s *Store) one(ctx context.Context, where string, args ...any) (domain.User, error) {
@@ -134,7 +135,7 @@ func (s *Store) many(ctx context.Context, where string, args ...any) ([]domain.U
 
 // Users reads those of the given users that exist, each once.
 func (s *Store) Users(ctx context.Context, ids []string) ([]domain.User, error) {
-	return s.many(ctx, "WHERE u.id IN ?", ids)
+	return s.many(ctx, "AND u.id IN ?", ids)
 }
 
 // UserFilter narrows a list of users; the zero value keeps all.
@@ -152,7 +153,7 @@ type Page struct {
 
 // ListUsers reads a page of users, the newest first.
 func (s *Store) ListUsers(ctx context.Context, f UserFilter, p Page) ([]domain.User, error) {
-	where, args := "WHERE true", []any(nil)
+	where, args := "", []any(nil)
 	if f.Text != "" {
 		where += ` AND u.search LIKE ? ESCAPE '\'`
 		args = append(args, "%"+likeEscaper.Replace(strings.ToLower(f.Text))+"%")

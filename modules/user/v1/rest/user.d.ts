@@ -172,6 +172,136 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete one's own account
+         * @description Ends all sessions and erases what tells of the person, here and in all other modules; orders and the ledger stay without them. The address is free again. It takes the password, and the second factor of a user who has one (422, code code_required). The last administrator cannot go (409, code last_admin). There is no way back.
+         */
+        post: operations["deleteAccount"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin to set up a second factor
+         * @description Makes a secret for an authenticator (TOTP, RFC 6238). Nothing changes until confirmSecondFactor; another call makes another secret. A user who has a second factor removes it first (409, code second_factor_on).
+         */
+        post: operations["enrolSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Set up a second factor
+         * @description Takes a code of the authenticator. From then on, logging in takes one besides the password. It ends all other sessions and answers with recovery codes, each of which stands for a code once. A wrong code is a 403, code code_wrong; without a secret it is a 409, code second_factor_off.
+         */
+        post: operations["confirmSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remove the second factor
+         * @description Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions.
+         */
+        post: operations["disableSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/api-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read one's own API keys
+         * @description Answers with the keys of the caller that have not been revoked, the newest first, at most 100.
+         */
+        get: operations["getAPIKeys"];
+        put?: never;
+        /**
+         * Make an API key
+         * @description Makes a key that a program trades for access tokens (exchangeAPIKey). They may do what the user may, and of that only what the scopes name. It takes the password. A user has at most 100 keys (409, code api_key_limit).
+         */
+        post: operations["createAPIKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/api-keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The API key.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke an API key
+         * @description Revokes one of the caller's keys. The access tokens that it was traded for stop working at once.
+         */
+        delete: operations["revokeAPIKey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users/{user_id}": {
         parameters: {
             query?: never;
@@ -261,7 +391,7 @@ export interface paths {
         put?: never;
         /**
          * Log in
-         * @description Begins a session. A wrong address and a wrong password are the same 401, code credentials_invalid; a disabled user who gives the right password gets 403, code user_disabled.
+         * @description Begins a session. A wrong address and a wrong password are the same 401, code credentials_invalid; a disabled user who gives the right password gets 403, code user_disabled. A user with a second factor gets 202 and goes on with logInSecondFactor.
          */
         post: operations["logIn"];
         delete?: never;
@@ -284,6 +414,46 @@ export interface paths {
          * @description Takes a refresh token and gives a new pair; the old refresh token is used up. Presenting a used one again ends the session, since one of its two holders must be a thief (401, code refresh_token_invalid).
          */
         post: operations["refreshSession"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log in with the second factor
+         * @description Takes what logIn answered with 202, and a code of the authenticator or a recovery code, and begins the session. A code works once. A challenge that is unknown, used, expired or guessed at 5 times is a 401, code challenge_invalid; a wrong code a 401, code code_wrong. After 10 wrong codes in a row, no code of the user is accepted for 15 minutes (429, code second_factor_locked).
+         */
+        post: operations["logInSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/api-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Trade an API key for an access token
+         * @description Answers with an access token that is good for a few minutes and carries the key's scopes. Any module accepts it as it does that of a session. There is no refresh token: trade the key again. A key that is unknown, revoked or expired is a 401, code api_key_invalid.
+         */
+        post: operations["exchangeAPIKey"];
         delete?: never;
         options?: never;
         head?: never;
@@ -728,6 +898,229 @@ export interface components {
              * @description The one to end; without it, all but the current one.
              */
             session_id?: string;
+        };
+        /**
+         * @description The proof that it is the user who asks.
+         * @example {
+         *       "password": "correct horse battery staple"
+         *     }
+         */
+        PasswordProof: {
+            password: components["schemas"]["Password"];
+        };
+        /**
+         * @description The proof that it is the user who asks.
+         * @example {
+         *       "password": "correct horse battery staple"
+         *     }
+         */
+        DeleteAccount: {
+            password: components["schemas"]["Password"];
+            code?: components["schemas"]["FactorCode"];
+        };
+        /**
+         * @description The 6 digits that the authenticator shows, or a recovery code.
+         * @example 123456
+         */
+        FactorCode: string;
+        /**
+         * @description What an authenticator needs.
+         * @example {
+         *       "secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+         *       "uri": "otpauth://totp/Cleave:ada@example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Cleave"
+         *     }
+         */
+        SecondFactorSecret: {
+            /** @description The secret in Base32, to be typed in. */
+            secret: string;
+            /**
+             * Format: uri
+             * @description The same as an otpauth address, to be shown as a QR code.
+             */
+            uri: string;
+        };
+        /**
+         * @description A code of the authenticator.
+         * @example {
+         *       "code": "123456"
+         *     }
+         */
+        SecondFactorCode: {
+            /** @description The 6 digits that it shows. */
+            code: string;
+        };
+        /**
+         * @description Both factors.
+         * @example {
+         *       "password": "correct horse battery staple",
+         *       "code": "123456"
+         *     }
+         */
+        SecondFactorProof: {
+            password: components["schemas"]["Password"];
+            code: components["schemas"]["FactorCode"];
+        };
+        /**
+         * @description Codes for when the authenticator is lost. They are kept only as hashes.
+         * @example {
+         *       "recovery_codes": [
+         *         "7K3M-9QXD-2V8R-TF5Z-0WHA-C6NB"
+         *       ]
+         *     }
+         */
+        RecoveryCodes: {
+            /** @description Each works once. */
+            recovery_codes: string[];
+        };
+        /**
+         * @description What stands for the password while the second factor is asked for.
+         * @example {
+         *       "challenge": "5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw",
+         *       "expires_in": 300
+         *     }
+         */
+        SecondFactorChallenge: {
+            challenge: components["schemas"]["Challenge"];
+            /**
+             * Format: int32
+             * @description The seconds for which it is good.
+             */
+            expires_in: number;
+        };
+        /**
+         * @description Good for one log-in. Keep it secret.
+         * @example 5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw
+         */
+        Challenge: string;
+        /**
+         * @description The second step of a log-in.
+         * @example {
+         *       "challenge": "5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw",
+         *       "code": "123456"
+         *     }
+         */
+        SecondFactorAnswer: {
+            challenge: components["schemas"]["Challenge"];
+            code: components["schemas"]["FactorCode"];
+        };
+        /**
+         * @description What the key is for.
+         * @example {
+         *       "name": "Nightly report",
+         *       "scopes": [
+         *         "order:list",
+         *         "order:read"
+         *       ],
+         *       "expires_in_days": 90,
+         *       "password": "correct horse battery staple"
+         *     }
+         */
+        CreateAPIKey: {
+            name: components["schemas"]["DisplayName"];
+            scopes: components["schemas"]["APIKeyScopes"];
+            /**
+             * Format: int32
+             * @description How long it is good.
+             */
+            expires_in_days: number;
+            password: components["schemas"]["Password"];
+        };
+        /** @description The permissions that its tokens may use, or what they begin with: order stands for all of the order module. */
+        APIKeyScopes: string[];
+        /**
+         * @description An API key, without what is secret of it.
+         * @example {
+         *       "id": "0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20",
+         *       "name": "Nightly report",
+         *       "prefix": "cleave_pk_5rT1qLx9",
+         *       "scopes": [
+         *         "order:list"
+         *       ],
+         *       "created_at": "2026-11-23T09:30:00Z",
+         *       "expires_at": "2027-02-21T09:30:00Z"
+         *     }
+         */
+        APIKey: {
+            /**
+             * Format: uuid
+             * @description Never changes.
+             */
+            id: string;
+            name: components["schemas"]["DisplayName"];
+            /** @description How the key begins, to tell it from others. */
+            prefix: string;
+            scopes: components["schemas"]["APIKeyScopes"];
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it ends.
+             */
+            expires_at: string;
+            /**
+             * Format: date-time
+             * @description When it was last traded; not there before the first time.
+             */
+            last_used_at?: string;
+        };
+        /** @description API keys, the newest first. */
+        APIKeyList: {
+            /** @description The keys. */
+            items: components["schemas"]["APIKey"][];
+        };
+        /** @description A key that has just been made. */
+        NewAPIKey: {
+            api_key: components["schemas"]["APIKeySecret"];
+            key: components["schemas"]["APIKey"];
+        };
+        /**
+         * @description The key itself. Keep it secret.
+         * @example cleave_pk_5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw
+         */
+        APIKeySecret: string;
+        /**
+         * @description The key to trade.
+         * @example {
+         *       "api_key": "cleave_pk_5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk43nJ0c8mVYw"
+         *     }
+         */
+        ExchangeAPIKey: {
+            api_key: components["schemas"]["APIKeySecret"];
+        };
+        /**
+         * @description An access token of a program.
+         * @example {
+         *       "access_token": "eyJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiIwMTk3YTVjMiJ9.c2lnbmF0dXJl",
+         *       "token_type": "Bearer",
+         *       "expires_in": 600,
+         *       "scopes": [
+         *         "order:list"
+         *       ],
+         *       "user_id": "0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20"
+         *     }
+         */
+        AccessToken: {
+            /** @description Goes into the Authorization header of each request, after the word Bearer. */
+            access_token: string;
+            /**
+             * @description The kind of the access token.
+             * @enum {string}
+             */
+            token_type: "Bearer";
+            /**
+             * Format: int32
+             * @description The seconds for which it is good.
+             */
+            expires_in: number;
+            scopes: components["schemas"]["APIKeyScopes"];
+            /**
+             * Format: uuid
+             * @description The user whom it acts for.
+             */
+            user_id: string;
         };
         /**
          * @description What it takes to make the first administrator.
@@ -1548,6 +1941,259 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
+    deleteAccount: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeleteAccount"];
+            };
+        };
+        responses: {
+            /** @description The account is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    enrolSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordProof"];
+            };
+        };
+        responses: {
+            /** @description The secret. It is shown once. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactorSecret"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    confirmSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorCode"];
+            };
+        };
+        responses: {
+            /** @description The recovery codes. They are shown once. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    disableSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorProof"];
+            };
+        };
+        responses: {
+            /** @description Logging in takes the password alone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    getAPIKeys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The keys, without what is secret of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["APIKeyList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    createAPIKey: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateAPIKey"];
+            };
+        };
+        responses: {
+            /** @description The key. It is shown once. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewAPIKey"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    revokeAPIKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The API key.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The key is revoked. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
     getUser: {
         parameters: {
             query?: never;
@@ -1696,6 +2342,15 @@ export interface operations {
                     "application/json": components["schemas"]["TokenPair"];
                 };
             };
+            /** @description The password is right, and the second factor is wanted. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactorChallenge"];
+                };
+            };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
@@ -1734,6 +2389,86 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TokenPair"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    logInSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorAnswer"];
+            };
+        };
+        responses: {
+            /** @description The session's tokens. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenPair"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    exchangeAPIKey: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExchangeAPIKey"];
+            };
+        };
+        responses: {
+            /** @description The access token. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessToken"];
                 };
             };
             400: components["responses"]["BadRequest"];
