@@ -45,7 +45,7 @@ type Deps struct {
 	Credit Credit
 	Now    func() time.Time
 	NewID  func() string
-	// Forget erases what the platform keeps of a user in the module's database.
+	// Forget erases what the platform keeps in the module's database under a key of events: a user, or an order.
 	Forget func(ctx context.Context, userID string) error
 	// PlaceTimeout is how long an order may stay pending before it is rejected.
 	PlaceTimeout time.Duration

@@ -186,6 +186,12 @@ func (s *Store) withLines(ctx context.Context, rows []orderRow) ([]domain.Order,
 	return orders, nil
 }
 
+// OrderIDs reads the ids of all orders of a buyer.
+func (s *Store) OrderIDs(ctx context.Context, buyerID string) (ids []string, err error) {
+	err = s.db.Conn(ctx).Raw("SELECT id FROM orders WHERE buyer_id = ?", buyerID).Scan(&ids).Error
+	return ids, err
+}
+
 // Anonymise queues another buyer for all orders of a buyer, and removes what leads to a person: the carrier's code, and reasons in words.
 func (s *Store) Anonymise(ctx context.Context, buyerID, nobody string, now time.Time) error {
 	return s.db.Queue(ctx).Exec(`UPDATE orders SET buyer_id = ?, tracking_code = '', version = version + 1, updated_at = ?,

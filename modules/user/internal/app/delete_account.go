@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/google/uuid"
-
 	"cleave/modules/user/internal/domain"
 	userv1 "cleave/modules/user/v1"
 	"cleave/platform/auth"
@@ -39,11 +37,7 @@ func (a *App) DeleteAccount(ctx context.Context, p auth.Principal, given, code s
 		if err := a.Forget(ctx, u.ID); err != nil {
 			return err
 		}
-		successor, err := uuid.NewRandom() // of no time, unlike other ids
-		if err != nil {
-			return err
-		}
-		if err := a.Store.EraseUser(ctx, u.ID, successor.String(), a.now()); err != nil {
+		if err := a.Store.EraseUser(ctx, u.ID, a.NewID(), a.now()); err != nil {
 			return err
 		}
 		if err := a.Events.Publish(ctx, u.ID, &userv1.AccessRevoked{UserId: u.ID, BeforeVersion: u.Version + 1}); err != nil {
