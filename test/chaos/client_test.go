@@ -79,7 +79,6 @@ type reply struct {
 	status int
 	code   string // of the problem; "" without one
 	body   []byte
-	tries  int
 }
 
 func (r reply) ok() bool { return r.status < http.StatusBadRequest }
@@ -89,10 +88,10 @@ func (r reply) ok() bool { return r.status < http.StatusBadRequest }
 func ask[R response](c *client, what string, call func(ctx context.Context, a api) (R, error)) reply {
 	var last string
 	pause := 5 * time.Millisecond
-	for began, tries := time.Now(), 1; time.Since(began) < patience; tries++ {
+	for began := time.Now(); time.Since(began) < patience; {
 		r, err := call(context.Background(), c.apis[c.at])
 		if err == nil {
-			a := reply{status: r.StatusCode(), body: r.GetBody(), tries: tries}
+			a := reply{status: r.StatusCode(), body: r.GetBody()}
 			if !a.ok() {
 				var p userrest.Problem
 				_ = json.Unmarshal(a.body, &p) // what is no problem has no code
