@@ -66,7 +66,7 @@ func TestOperate(t *testing.T) {
 			"NoFilter":          {append(discard, "--yes"), 1, "nothing selects: give a filter, or ask for all"},
 			"UnknownModule":     {[]string{"event", "lag", "--module", "orders"}, 2, `--module is "orders", allowed: user, order, notification`},
 			"NoModule":          {[]string{"event", "dead", "retry", "--all"}, 2, "name one module with --module NAME"},
-			"UnknownSubscriber": {append(discard, "notification.hello", "bad-3"), 1, `notification has no subscriber "notification.hello"; it has outbox, notification.keep_contact`},
+			"UnknownSubscriber": {append(discard, "notification.hello", "bad-3"), 1, `notification has no subscriber "notification.hello"; it has outbox, notification.forget_user, notification.keep_contact`},
 			"UnknownID":         {append(discard, "notification.welcome", "bad-9"), 1, `notification has no dead letter "bad-9" of "notification.welcome"`},
 			"HalfAName":         {append(discard, "notification.welcome"), 2, "give the two names of one"},
 			"Limit":             {append(discard, "--all", "--limit", "1001"), 2, "--limit is 1001, allowed: 1 to 1000"},
