@@ -71,6 +71,7 @@ func TestVerifyEmail(t *testing.T) {
 		again := f.verification(t, u)
 		require.NotEqual(t, first, again)
 		require.NoError(t, f.VerifyEmail(ctx, again))
+		require.EqualValues(t, 1, f.count(t, "SELECT count(*) FROM mail_tokens"), "it is used up, the first one is not")
 		require.ErrorIs(t, f.VerifyEmail(ctx, again), domain.ErrMailToken)
 		require.ErrorIs(t, f.VerifyEmail(ctx, first), domain.ErrMailToken)
 		now, err := f.User(ctx, u.ID)
