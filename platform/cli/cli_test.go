@@ -115,7 +115,7 @@ func TestUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		"NoCommand":          {nil, "app: app needs a command: completion, config, "},
+		"NoCommand":          {nil, "app: app needs a command: audit, completion, config, "},
 		"UnknownCommand":     {[]string{"serv"}, `app: unknown command "serv" of app: did you mean serve?`},
 		"NothingNear":        {[]string{"zzz"}, `app: unknown command "zzz" of app: the commands are `},
 		"GroupAlone":         {[]string{"migrate"}, "app: app migrate needs a command: down, status, up"},

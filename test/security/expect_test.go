@@ -97,8 +97,9 @@ var private = regexp.MustCompile(`(?i)password|hash|secret|token`)
 // disclosed are the properties of responses that look private and are meant to be there.
 var disclosed = []string{
 	"TokenPair.access_token", "TokenPair.refresh_token", "TokenPair.token_type", // what logging in is for
-	"CreatedOAuthClient.client_secret", // shown once, to whom made it
-	"AuditEntry.hash",                  // of the entry
+	"AccessToken.access_token", "AccessToken.token_type", // what an API key is exchanged for
+	"CreatedOAuthClient.client_secret", "SecondFactorSecret.secret", // shown once, to whom made it
+	"AuditEntry.hash", // of the entry
 }
 
 // TestProperties looks at the schemas (OWASP API3): a body takes no property that it does not name, and a response has none that
