@@ -262,7 +262,7 @@ func TestNewPolicy_BadLines(t *testing.T) {
 		"NoScope":           {"p, admin, user:read", "want"},
 		"UnknownKind":       {"q, admin, user:read, any", "want"},
 		"LongRole":          {"g, a, b, c", "want"},
-		"LongCall":          {"rpc, order, a.B/C, user:read", "want"},
+		"LongCall":          {"rpc, order, a.B/C, user:read, user:list", "want"},
 		"EmptyField":        {"p, , user:read, any", "empty"},
 		"CommaInRole":       {`p, "a,b", user:read, any`, "comma"},
 		"BadQuote":          {`p, "a, user:read, any`, "policy of module user"},
