@@ -120,11 +120,12 @@ func counts(d *sql.DB, query string) (map[string]int, error) {
 // Profile changes are the events of which many have one key, and each says
 // which one it is.
 func (s *shop) order() (missing []string, err error) {
-	payload := "encode(payload, 'hex')"
+	payload := "encode(r.payload, 'hex')"
 	if s.db.DSN == "" {
-		payload = "hex(payload)"
+		payload = "hex(r.payload)"
 	}
-	handled, err := s.read("notification", "SELECT key, "+payload+", seq, done_at FROM inbox WHERE subscriber = 'notification.keep_contact' AND state = 'done' ORDER BY done_at, seq")
+	handled, err := s.read("notification", "SELECT key, "+payload+`, i.seq, done_at FROM inbox i JOIN chaos_received r ON r.seq = i.seq
+		WHERE subscriber = 'notification.keep_contact' AND state = 'done' ORDER BY done_at, i.seq`)
 	if err != nil {
 		return nil, err
 	}

@@ -121,6 +121,7 @@ func newShop(t *testing.T, c db.Config, p plan) *shop {
 		require.NoError(t, err)
 		token = max(token, got)
 	}
+	require.NoError(t, s.keepReceived())
 	s.welcome(t, token)
 	return s
 }
