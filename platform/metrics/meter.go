@@ -91,7 +91,7 @@ func (c *children[T]) of(set attribute.Set) T {
 	values := make([]string, len(c.keys))
 	for i, k := range c.keys {
 		if v, ok := set.Value(k); ok {
-			values[i] = v.Emit()
+			values[i] = v.String()
 		}
 	}
 	child := c.with(values...)

@@ -42,7 +42,7 @@ func Read(reference *url.URL) (string, error) {
 	var answer *api.ResponseError
 	switch {
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusForbidden:
-		return "", errors.New("Vault denies access; check VAULT_TOKEN and its policy") //nolint:staticcheck // a name
+		return "", errors.New("access is denied; check VAULT_TOKEN and its policy")
 	case err != nil:
 		return "", err
 	case secret == nil:

@@ -58,5 +58,5 @@ func TestRead(t *testing.T) {
 	}
 	t.Setenv("VAULT_TOKEN", "bad")
 	_, err := read(t, "vault://secret/data/cleave#password")
-	require.ErrorContains(t, err, "denies access")
+	require.ErrorContains(t, err, "access is denied")
 }
