@@ -51,8 +51,8 @@ var placing = []transaction{
 const owner = "00000000-0000-0000-0000-000000000000"
 
 var publish = statement{
-	"INSERT INTO outbox (id, type, key, at, traceparent, payload) VALUES ($1, $2, $3, $4, $5, $6)",
-	[]string{"text", "'cleave.order.v1.OrderPlaced'", "text", "now", "''", "event"},
+	"INSERT INTO outbox (id, type, key, at, traceparent, causation, payload) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+	[]string{"text", "'cleave.order.v1.OrderPlaced'", "text", "now", "''", "text", "event"},
 }
 
 func moveStock(product string) statement {
