@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"cleave/platform/event/eventtest"
 )
 
 // measureRecovery kills the application while it takes orders, starts it again,
@@ -23,14 +25,16 @@ func (o *options) measureRecovery(ctx context.Context, b *bed, r *report) error 
 		return err
 	}
 	r.section(fmt.Sprintf("After kill -9 with 40 orders a second under way: from readiness until the last of them is settled (%d kills)", kills))
+	openFile := func(dir, module string) (*sql.DB, error) {
+		return sql.Open("sqlite", "file:"+filepath.Join(dir, "data", module+".db")+"?_pragma=busy_timeout(5000)")
+	}
 	for _, store := range []struct {
 		name string
 		env  []string
 		open func(dir, module string) (*sql.DB, error)
 	}{
-		{"SQLite", []string{"CLEAVE_AUTH_ACCESS_TTL=1h"}, func(dir, module string) (*sql.DB, error) {
-			return sql.Open("sqlite", "file:"+filepath.Join(dir, "data", module+".db")+"?_pragma=busy_timeout(5000)")
-		}},
+		{"SQLite", []string{"CLEAVE_AUTH_ACCESS_TTL=1h"}, openFile},
+		{"SQLite, events over JetStream", []string{"CLEAVE_AUTH_ACCESS_TTL=1h", "CLEAVE_EVENTS_PIPE=" + eventtest.NATS(b).URL}, openFile},
 		{"Postgres", nil, nil},
 	} {
 		if store.open == nil {
@@ -40,7 +44,7 @@ func (o *options) measureRecovery(ctx context.Context, b *bed, r *report) error 
 			store.env = fresh.env()
 			store.open = func(_, module string) (*sql.DB, error) { return openSchema(config.AdminDSN, module) }
 		}
-		times, err := o.kills(ctx, b, kills, store.env, store.open)
+		times, err := o.kills(ctx, b, kills, store.name, store.env, store.open)
 		if err != nil {
 			return fmt.Errorf("%s: %w", store.name, err)
 		}
@@ -62,7 +66,7 @@ func openSchema(dsn, module string) (*sql.DB, error) {
 }
 
 // kills returns how long each recovery took, in milliseconds, the longest last.
-func (o *options) kills(ctx context.Context, b *bed, n int, env []string, open func(dir, module string) (*sql.DB, error)) ([]float64, error) {
+func (o *options) kills(ctx context.Context, b *bed, n int, store string, env []string, open func(dir, module string) (*sql.DB, error)) ([]float64, error) {
 	dir := b.TempDir()
 	s, err := launch(ctx, dir, env, o.app, "serve")
 	if err != nil {
@@ -84,7 +88,7 @@ func (o *options) kills(ctx context.Context, b *bed, n int, env []string, open f
 	}
 	defer func() { _ = notes.Close() }()
 	dialect := "sqlite"
-	if len(env) > 1 {
+	if store == "Postgres" {
 		dialect = "postgres"
 	}
 	if err := stock(ctx, order, dialect, sh); err != nil {
@@ -131,7 +135,8 @@ func placeUntilKilled(ctx context.Context, sh *shop, s *server) error {
 	})
 }
 
-// settled waits until no saga runs, no event waits and none is unhandled.
+// settled waits until no saga runs, no event waits, none is unhandled, and
+// everyone whose order was confirmed has been told so.
 func settled(ctx context.Context, order, notes *sql.DB) (time.Duration, error) {
 	began := time.Now()
 	for {
@@ -139,16 +144,19 @@ func settled(ctx context.Context, order, notes *sql.DB) (time.Duration, error) {
 		for _, q := range []struct {
 			db    *sql.DB
 			query string
+			sign  int
 		}{
-			{order, "SELECT count(*) FROM sagas WHERE state IN ('running', 'compensating')"},
-			{order, "SELECT count(*) FROM outbox"},
-			{notes, "SELECT count(*) FROM inbox WHERE state = 'pending'"},
+			{order, "SELECT count(*) FROM sagas WHERE state IN ('running', 'compensating')", 1},
+			{order, "SELECT count(*) FROM outbox", 1},
+			{notes, "SELECT count(*) FROM inbox WHERE state = 'pending'", 1},
+			{order, "SELECT count(*) FROM orders WHERE status = 'confirmed' AND number NOT LIKE 'OLD-%'", 1},
+			{notes, "SELECT count(*) FROM notifications WHERE kind = 'confirmed'", -1},
 		} {
 			var n int
 			if err := q.db.QueryRowContext(ctx, q.query).Scan(&n); err != nil {
 				return 0, err
 			}
-			open += n
+			open += q.sign * n
 		}
 		if open == 0 {
 			return time.Since(began), nil
