@@ -2,6 +2,7 @@ package user_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -69,7 +70,7 @@ func TestCreateAdminCommand(t *testing.T) {
 		h, err := module.NewHost(cfg, module.Options{Version: "test", Out: &block}, user.Module)
 		require.NoError(t, err)
 		require.NoError(t, h.Start(t.Context()))
-		t.Cleanup(func() { require.NoError(t, h.Stop(t.Context())) })
+		t.Cleanup(func() { require.NoError(t, h.Stop(context.Background())) }) // t.Context has ended by then
 		token := regexp.MustCompile(`first admin token\s+(\S+)`).FindStringSubmatch(block.String())
 		require.Len(t, token, 2, block.String())
 

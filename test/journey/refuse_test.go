@@ -55,6 +55,8 @@ func TestRefusesToServe(t *testing.T) {
 		"BadValue":        {"CLEAVE_LOG_LEVEL=loud", nil, `log.level is "loud" .*CLEAVE_LOG_LEVEL.*debug, info, warn`},
 		"NoFile":          {"", []string{"--config", file + ".yaml"}, "configuration file cannot be read"},
 		"NoDSN":           {"CLEAVE_DB_DSN=mysql://localhost/cleave", nil, "db.dsn"},
+		"NoBroker":        {"CLEAVE_EVENTS_PIPE=nats://embedded", nil, "events.pipe.*natsserver"},
+		"UnknownBroker":   {"CLEAVE_EVENTS_PIPE=redis://localhost", nil, "events.pipe is \"redis://localhost\""},
 		"Argument":        {"", []string{"now"}, `unknown command "now"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -84,7 +84,7 @@ func openNATS(c Config, a address) (event.Pipe, error) {
 		return nil, err
 	}
 	o.URL = "nats://" + strings.Join(a.hosts, ",nats://")
-	return jetstream.Open(o)
+	return opened(jetstream.Open(o))
 }
 
 func openKafka(c Config, a address) (event.Pipe, error) {
@@ -115,7 +115,7 @@ func openKafka(c Config, a address) (event.Pipe, error) {
 	if err := a.rest(); err != nil {
 		return nil, err
 	}
-	return kafka.Open(o)
+	return opened(kafka.Open(o))
 }
 
 func openRabbit(c Config, a address) (event.Pipe, error) {
@@ -146,5 +146,14 @@ func openRabbit(c Config, a address) (event.Pipe, error) {
 	if err := a.rest(); err != nil {
 		return nil, err
 	}
-	return rabbit.Open(o)
+	return opened(rabbit.Open(o))
+}
+
+// opened is p, and nil itself after an error: a nil pointer in an interface
+// would look like a pipe that can be closed.
+func opened[P event.Pipe](p P, err error) (event.Pipe, error) {
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
 }

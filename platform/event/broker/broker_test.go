@@ -45,8 +45,9 @@ func TestOpen_Refuses(t *testing.T) {
 		"kafka://host?partitions=0":                   "partitions",
 		"amqp://app:hush@host?queues=lazy":            "queues",
 	} {
-		_, err := open(url)
+		p, err := open(url)
 		require.ErrorContains(t, err, want, url)
+		require.True(t, p == nil, "%s: a pipe beside an error", url)
 		require.NotContains(t, err.Error(), "hush", url)
 	}
 }
