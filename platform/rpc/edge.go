@@ -38,12 +38,17 @@ const (
 // that was current when it began.
 type Edge struct {
 	from, to string
-	identity Identity
-	target   atomic.Pointer[grpc.ClientConnInterface]
+	target   atomic.Pointer[target]
 	calls    atomic.Int64
 	faults   atomic.Int64
 	nanos    atomic.Int64
 	observer Observer
+}
+
+// target is where calls go, and how the end user travels there.
+type target struct {
+	identity Identity
+	conn     grpc.ClientConnInterface
 }
 
 // Observer learns how each call ended; err is nil when it succeeded.
@@ -55,14 +60,16 @@ type Observer interface {
 func (e *Edge) Observe(o Observer) { e.observer = o }
 
 // NewEdge returns the edge on which module from calls module to.
-func NewEdge(from, to string, identity Identity, target grpc.ClientConnInterface) *Edge {
-	e := &Edge{from: from, to: to, identity: identity}
-	e.Switch(target)
+func NewEdge(from, to string, identity Identity, conn grpc.ClientConnInterface) *Edge {
+	e := &Edge{from: from, to: to}
+	e.Switch(identity, conn)
 	return e
 }
 
-// Switch makes target serve the calls that begin from now on.
-func (e *Edge) Switch(target grpc.ClientConnInterface) { e.target.Store(&target) }
+// Switch makes conn serve the calls that begin from now on.
+func (e *Edge) Switch(identity Identity, conn grpc.ClientConnInterface) {
+	e.target.Store(&target{identity: identity, conn: conn})
+}
 
 // Stats are an edge's counters since the process started.
 type Stats struct {
@@ -93,10 +100,11 @@ func (e *Edge) Invoke(ctx context.Context, method string, args, reply any, opts 
 		defer cancel()
 	}
 	ctx, span := telemetry.StartClient(ctx, method)
-	ctx, err := e.outgoing(ctx)
+	to := e.target.Load()
+	ctx, err := e.outgoing(ctx, to.identity)
 	start := time.Now()
 	if err == nil {
-		err = fromStatus(method, (*e.target.Load()).Invoke(ctx, method, args, reply, opts...))
+		err = fromStatus(method, to.conn.Invoke(ctx, method, args, reply, opts...))
 	}
 	took := time.Since(start)
 	e.nanos.Add(int64(took))
@@ -119,10 +127,10 @@ func (e *Edge) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.Call
 
 // outgoing replaces whatever metadata the caller held by exactly what crosses
 // an edge.
-func (e *Edge) outgoing(ctx context.Context) (context.Context, error) {
+func (e *Edge) outgoing(ctx context.Context, identity Identity) (context.Context, error) {
 	md := metadata.MD{callerKey: {e.from}}
 	if p, ok := auth.From(ctx); ok {
-		token, err := e.identity.Encode(p)
+		token, err := identity.Encode(ctx, p)
 		if err != nil {
 			return ctx, fault.New(fault.Internal, "", "internal error").Wrap(err)
 		}

@@ -307,7 +307,7 @@ func TestEdge_Switch(t *testing.T) {
 	out, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{})
 	require.NoError(t, err)
 	require.Equal(t, "first", out.Username)
-	edge.Switch(named("second"))
+	edge.Switch(rpc.Local{}, named("second"))
 	out, err = client.UnaryCall(t.Context(), &testpb.SimpleRequest{})
 	require.NoError(t, err)
 	require.Equal(t, "second", out.Username)

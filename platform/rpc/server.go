@@ -18,25 +18,32 @@ import (
 	"cleave/platform/telemetry"
 )
 
-// Identity writes the end user of a call into its metadata and reads it back.
+// Identity says on one transport who calls one callee, and for whom.
 type Identity interface {
-	Encode(p auth.Principal) (string, error)
-	// Decode returns an Unauthenticated fault for a token it does not accept.
-	Decode(token string) (auth.Principal, error)
+	// Admit returns a Forbidden fault, code caller_denied, when whoever sent the call in ctx may not speak for the module caller.
+	Admit(ctx context.Context, caller string) error
+	// Encode writes the end user of a call for its metadata.
+	Encode(ctx context.Context, p auth.Principal) (string, error)
+	// Decode reads what Encode wrote at the sender of the call in ctx. It returns an Unauthenticated fault for a token it does not
+	// accept. What it returns may be shared: read only.
+	Decode(ctx context.Context, token string) (auth.Principal, error)
 }
 
 // Local is the Identity inside one process, where nobody else can write
 // metadata. It must not be used on a transport that others can reach.
 type Local struct{}
 
+// Admit believes every caller.
+func (Local) Admit(context.Context, string) error { return nil }
+
 // Encode writes p as JSON.
-func (Local) Encode(p auth.Principal) (string, error) {
+func (Local) Encode(_ context.Context, p auth.Principal) (string, error) {
 	b, err := json.Marshal(p)
 	return string(b), err
 }
 
 // Decode reads what Encode wrote.
-func (Local) Decode(token string) (auth.Principal, error) {
+func (Local) Decode(_ context.Context, token string) (auth.Principal, error) {
 	var p auth.Principal
 	if err := json.Unmarshal([]byte(token), &p); err != nil {
 		return p, fault.New(fault.Unauthenticated, "", "the call's identity is malformed").Wrap(err)
@@ -63,6 +70,9 @@ func NewInProcess(access Access, log *slog.Logger) *inprocgrpc.Channel {
 // the permission that the method asks for. The context it returns carries the principal and the decision, for auth.Owner.
 func authorise(ctx context.Context, method string, md metadata.MD, identity Identity, access Access) (context.Context, error) {
 	caller := carrier(md).Get(callerKey)
+	if err := identity.Admit(ctx, caller); err != nil {
+		return ctx, err
+	}
 	permission, ok := access.MayCall(caller, strings.TrimPrefix(method, "/"))
 	if !ok {
 		return ctx, fault.New(fault.Forbidden, "caller_denied", "the module %q may not call %s", caller, method)
@@ -71,7 +81,7 @@ func authorise(ctx context.Context, method string, md metadata.MD, identity Iden
 	if token == "" {
 		return ctx, nil
 	}
-	p, err := identity.Decode(token)
+	p, err := identity.Decode(ctx, token)
 	if err != nil {
 		return ctx, err
 	}
