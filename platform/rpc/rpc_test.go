@@ -330,3 +330,44 @@ func BenchmarkEdge_InProcess(b *testing.B) {
 		}
 	}
 }
+
+func TestEdge_Oversize(t *testing.T) {
+	t.Parallel()
+	s := &service{unary: func(_ context.Context, in *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+		return &testpb.SimpleResponse{Payload: &testpb.Payload{Body: make([]byte, in.GetResponseSize())}}, nil
+	}}
+	const overhead = 1 << 10
+	onEachTransport(t, s, func(t *testing.T, client testpb.TestServiceClient) {
+		fits := &testpb.SimpleRequest{ResponseSize: rpc.MaxMessage - overhead, Payload: &testpb.Payload{Body: make([]byte, rpc.MaxMessage-overhead)}}
+		_, err := client.UnaryCall(t.Context(), fits)
+		require.NoError(t, err)
+		for name, in := range map[string]*testpb.SimpleRequest{
+			"Request":  {Payload: &testpb.Payload{Body: make([]byte, rpc.MaxMessage)}},
+			"Response": {ResponseSize: rpc.MaxMessage},
+		} {
+			_, err := client.UnaryCall(t.Context(), in)
+			require.Equal(t, fault.Exhausted, fault.KindOf(err), name)
+			require.Equal(t, "exhausted", fault.CodeOf(err), name)
+			require.Equal(t, "too many or too large requests", fault.From(err).Message, name)
+		}
+	})
+}
+
+func TestEdge_NotUTF8(t *testing.T) {
+	t.Parallel()
+	s := &service{unary: func(_ context.Context, in *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+		if in.GetFillUsername() {
+			return &testpb.SimpleResponse{Username: "\xff"}, nil
+		}
+		return &testpb.SimpleResponse{}, nil
+	}}
+	onEachTransport(t, s, func(t *testing.T, client testpb.TestServiceClient) {
+		for _, in := range []*testpb.SimpleRequest{
+			{ResponseStatus: &testpb.EchoStatus{Message: "\xff"}}, {FillUsername: true},
+		} {
+			_, err := client.UnaryCall(t.Context(), in)
+			require.Equal(t, fault.Internal, fault.KindOf(err))
+			require.Equal(t, "internal error", fault.From(err).Message)
+		}
+	})
+}

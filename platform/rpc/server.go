@@ -63,7 +63,7 @@ type Access interface {
 // and called inside one process. Messages are cloned, and neither context
 // values nor error causes cross it.
 func NewInProcess(access Access, log *slog.Logger) *inprocgrpc.Channel {
-	return new(inprocgrpc.Channel).WithServerUnaryInterceptor(ServerInterceptor(Local{}, access, log))
+	return new(inprocgrpc.Channel).WithServerUnaryInterceptor(ServerInterceptor(Local{}, access, log)).WithCloner(&wire{})
 }
 
 // authorise refuses, with a Forbidden fault, a module that may not call the method, code caller_denied, and a principal without
