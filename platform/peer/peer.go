@@ -1,0 +1,161 @@
+// Package peer connects this process to the modules that run in other ones.
+//
+// A Peer is one grpc.ClientConn to every replica of a module: calls go round the replicas that are connected and whose health
+// service (grpc.health.v1) says that they serve the module. Replicas that die, come back or join are noticed without a restart.
+// Module code never sees a Peer; platform/rpc's Edge stands before it.
+package peer
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/balancer/roundrobin"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+	_ "google.golang.org/grpc/health" // the client half of health checking; the service config below asks for it
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/resolver"
+
+	"cleave/platform/fault"
+	"cleave/platform/rpc"
+)
+
+// How fast a change at the far side is noticed.
+const (
+	reconnectMin   = 50 * time.Millisecond
+	reconnectMax   = time.Second
+	connectTimeout = 3 * time.Second // TCP and TLS handshakes of one attempt
+	pingEvery      = 10 * time.Second
+	pingTimeout    = 3 * time.Second // a host that vanished is noticed after pingEvery + pingTimeout
+	refreshEvery   = 2 * time.Second // names are looked up again
+)
+
+// Options describe a connection. Module, Target and Credentials are required.
+type Options struct {
+	// Module is the module that runs at the target. Its name is the :authority of the calls and the service of the health checks.
+	Module string
+	// Target is HOST:PORT, a list of them with commas, dns:///NAME:PORT for every address of a name, or a URL whose scheme one of
+	// Resolvers has.
+	Target      string
+	Credentials credentials.TransportCredentials
+	Resolvers   []resolver.Builder // of registries; default: none
+	DNS         *net.Resolver      // for dns:/// targets; default: net.DefaultResolver
+	Log         *slog.Logger       // default: discard
+	Now         func() time.Time   // default: time.Now
+}
+
+// Peer is a connection to every replica of a module in other processes. Its errors are gRPC statuses; rpc.Edge makes faults of them.
+type Peer struct {
+	o       Options
+	conn    *grpc.ClientConn
+	tracker *tracker
+	stop    context.CancelFunc
+	watched sync.WaitGroup
+}
+
+var _ grpc.ClientConnInterface = (*Peer)(nil)
+
+// Dial starts to connect and returns at once; see Ready. A target of no known form is an Invalid fault.
+func Dial(o Options) (*Peer, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.DNS == nil {
+		o.DNS = net.DefaultResolver
+	}
+	target, builder, err := o.resolve()
+	if err != nil {
+		return nil, err
+	}
+	service, err := serviceConfig(o.Module)
+	if err != nil {
+		return nil, err
+	}
+	p := &Peer{o: o, tracker: newTracker(o.Now)}
+	p.conn, err = grpc.NewClient(target,
+		grpc.WithResolvers(observed{builder, p.tracker}),
+		grpc.WithAuthority(o.Module),
+		grpc.WithTransportCredentials(watchedCredentials{o.Credentials, p.tracker}),
+		grpc.WithContextDialer(p.tracker.dial),
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(), // a name server or a registry does not decide how we call
+		grpc.WithDefaultServiceConfig(service),
+		grpc.WithIdleTimeout(0),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: reconnectMin, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectMax},
+			MinConnectTimeout: connectTimeout,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout, PermitWithoutStream: true}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(rpc.MaxMessage), grpc.MaxCallRecvMsgSize(rpc.MaxMessage)),
+	)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "peer_target", "the target %q of module %s cannot be used", o.Target, o.Module).Wrap(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	p.conn.Connect()
+	p.watched.Go(func() { p.watch(ctx) })
+	return p, nil
+}
+
+// ServerOptions are what a server needs so that the connections of this package may do what they do: the size of messages and the
+// pace of pings.
+func ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(rpc.MaxMessage),
+		grpc.MaxSendMsgSize(rpc.MaxMessage),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery / 2, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
+	}
+}
+
+// serviceConfig is grpc's service config (github.com/grpc/grpc/blob/master/doc/service_config.md) for calls to module.
+func serviceConfig(module string) (string, error) {
+	b, err := json.Marshal(map[string]any{
+		"loadBalancingConfig": []any{map[string]any{roundrobin.Name: map[string]any{}}},
+		"healthCheckConfig":   map[string]any{"serviceName": module},
+	})
+	return string(b), err
+}
+
+// Invoke performs a unary call on one replica.
+func (p *Peer) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return p.conn.Invoke(ctx, method, args, reply, opts...)
+}
+
+// NewStream opens a stream to one replica.
+func (p *Peer) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return p.conn.NewStream(ctx, desc, method, opts...)
+}
+
+// Close ends the connections; calls under way fail.
+func (p *Peer) Close() error {
+	p.stop()
+	err := p.conn.Close()
+	p.watched.Wait()
+	return err
+}
+
+// Ready returns once a replica serves the module. When ctx ends before, it returns an Unavailable fault, code peer_unavailable, that
+// says what is wrong.
+func (p *Peer) Ready(ctx context.Context) error {
+	for {
+		s := p.conn.GetState()
+		if s == connectivity.Ready {
+			return nil
+		}
+		if !p.conn.WaitForStateChange(ctx, s) {
+			state := p.State()
+			return fault.New(fault.Unavailable, "peer_unavailable", "module %s at %s is %s: %s", p.o.Module, p.o.Target, state.Status, state.Error)
+		}
+	}
+}
