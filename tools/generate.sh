@@ -29,7 +29,7 @@ for document in $documents; do
 done
 
 # In the format of all other code, so that whoever checks a generated file by its name finds nothing.
-tool gofumpt -w modules/*/v1/*.pb.go modules/*/v1/rest/client.gen.go modules/*/internal/api/server.gen.go platform/ops/v1/rest/client.gen.go platform/ops/internal/api/server.gen.go
+tool gofumpt -w modules/*/v1/*.pb.go platform/*/v1/*.pb.go modules/*/v1/rest/client.gen.go modules/*/internal/api/server.gen.go platform/ops/v1/rest/client.gen.go platform/ops/internal/api/server.gen.go
 
 npm=0
 tools/npm.sh || npm=$?

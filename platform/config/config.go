@@ -17,16 +17,17 @@ import (
 // Config is everything a process can be told. Default returns the values that
 // hold when nothing is said.
 type Config struct {
-	HTTP    HTTP    `mapstructure:"http"`
-	Data    Data    `mapstructure:"data"`
-	Limits  Limits  `mapstructure:"limits"`
-	DB      DB      `mapstructure:"db"`
-	Log     Log     `mapstructure:"log"`
-	Trace   Trace   `mapstructure:"trace"`
-	Metrics Metrics `mapstructure:"metrics"`
-	Auth    Auth    `mapstructure:"auth"`
-	Events  Events  `mapstructure:"events"`
-	Sagas   Sagas   `mapstructure:"sagas"`
+	HTTP     HTTP     `mapstructure:"http"`
+	Data     Data     `mapstructure:"data"`
+	Limits   Limits   `mapstructure:"limits"`
+	DB       DB       `mapstructure:"db"`
+	Log      Log      `mapstructure:"log"`
+	Trace    Trace    `mapstructure:"trace"`
+	Metrics  Metrics  `mapstructure:"metrics"`
+	Auth     Auth     `mapstructure:"auth"`
+	Events   Events   `mapstructure:"events"`
+	Sagas    Sagas    `mapstructure:"sagas"`
+	Topology Topology `mapstructure:"topology"`
 	// Modules holds the pointers that Options.Sections gave, filled.
 	Modules map[string]any `mapstructure:"-" validate:"-"`
 
@@ -169,6 +170,24 @@ type Sagas struct {
 	Workers int           `mapstructure:"workers" validate:"min=1,max=256"`
 }
 
+// Topology says which modules this process runs, and where the others are.
+type Topology struct {
+	// Modules are the names of those that run here, "all" for every one; none makes a gateway, which hands every request on.
+	Modules []string `mapstructure:"modules" validate:"max=64" allowed:"all, or the modules that run in this process, as order,user; nothing for a gateway"`
+	// Addr is what the listener for other processes binds; empty is none. It is not for clients: who connects must be one of the services.
+	Addr string `mapstructure:"addr" validate:"omitempty,listen_addr" allowed:"host:port with a port from 0 to 65535, such as :7443, or empty"`
+	// Peers are the addresses of the processes that run the other modules.
+	Peers map[string]string `mapstructure:"peers" validate:"dive,required,max=1024" allowed:"for each module that runs elsewhere its address: host:port, several separated by commas, or dns:///name:port"`
+	// TLSCert, TLSKey and TLSCA are PEM files: the certificate by which the other processes know this one (an X.509-SVID), its
+	// key, and the authorities that vouch for the others. They are read again when they change.
+	TLSCert string `mapstructure:"tls_cert" validate:"max=4096" allowed:"the path of a PEM file"`
+	TLSKey  string `mapstructure:"tls_key" validate:"max=4096" allowed:"the path of a PEM file"`
+	TLSCA   string `mapstructure:"tls_ca" validate:"max=4096" allowed:"the path of a PEM file"`
+}
+
+// AllModules in Topology.Modules stands for every module.
+const AllModules = "all"
+
 // Default is the configuration of a process that was told nothing.
 func Default() *Config {
 	return &Config{
@@ -190,8 +209,9 @@ func Default() *Config {
 			Batch: 50, Poll: 500 * time.Millisecond, MaxAttempts: 10,
 			BackoffMin: 50 * time.Millisecond, BackoffMax: 30 * time.Second, Retention: 7 * 24 * time.Hour, History: 24 * time.Hour,
 		},
-		Sagas:   Sagas{Poll: 500 * time.Millisecond, Lease: 10 * time.Second, Workers: 16},
-		Modules: map[string]any{},
+		Sagas:    Sagas{Poll: 500 * time.Millisecond, Lease: 10 * time.Second, Workers: 16},
+		Topology: Topology{Modules: []string{AllModules}, Peers: map[string]string{}},
+		Modules:  map[string]any{},
 	}
 }
 

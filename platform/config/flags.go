@@ -12,6 +12,7 @@ const keyAnnotation = "cleave-config-key"
 // changed, and --set for every key.
 func AddFlags(fs *pflag.FlagSet) {
 	for _, f := range []struct{ name, key, usage string }{
+		{"modules", "topology.modules", "run these `MODULES` in this process, as order,user; all by default, none for a gateway"},
 		{"addr", "http.addr", "listen on `HOST:PORT`"},
 		{"data", "data.dir", "keep databases, keys and unsent mails in `FOLDER`"},
 		{"log-level", "log.level", "log lines of at least `LEVEL`: debug, info, warn, error"},

@@ -71,7 +71,7 @@ func (l *loader) set(name string, value any, source string) {
 		l.unknown(name, value, source)
 		return
 	}
-	if module, entry := strings.CutPrefix(name, "db.modules."); entry && !slices.Contains(l.schema.modules, module) {
+	if module, entry := perModule(name); entry && !slices.Contains(l.schema.modules, module) {
 		l.problems = append(l.problems, Problem{
 			Key: name, Value: k.show(value), Source: source, Allowed: list("an address for one of the modules", l.schema.modules),
 		})
@@ -82,6 +82,16 @@ func (l *loader) set(name string, value any, source string) {
 	}
 	l.values.Set(name, value)
 	l.origin[name] = source
+}
+
+// perModule returns the module that the name of an entry of a map names.
+func perModule(name string) (module string, ok bool) {
+	for _, prefix := range []string{"db.modules.", "topology.peers."} {
+		if module, ok = strings.CutPrefix(name, prefix); ok {
+			return module, true
+		}
+	}
+	return "", false
 }
 
 func (l *loader) unknown(name string, value any, source string) {

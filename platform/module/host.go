@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,10 +34,13 @@ import (
 // Host runs modules in one process.
 type Host struct {
 	cfg   *config.Config
-	specs []Spec
+	specs []Spec // in dependency order
+	here  []Spec // those that this process runs
+	away  []Spec // the others
 	o     Options
 
 	running  []*running // in dependency order
+	links    *links
 	pipe     event.Pipe
 	bus      *event.Bus
 	policy   *auth.Policy
@@ -123,7 +127,11 @@ func NewHost(cfg *config.Config, o Options, specs ...Spec) (*Host, error) {
 	if err != nil {
 		return nil, &StartError{err}
 	}
-	return &Host{cfg: cfg, specs: sorted, o: o, policy: decides, metrics: metrics.New(o.Version), revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
+	here, away, err := place(cfg, sorted)
+	if err != nil {
+		return nil, &StartError{err}
+	}
+	return &Host{cfg: cfg, specs: sorted, here: here, away: away, o: o, policy: decides, metrics: metrics.New(o.Version), revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
 }
 
 // serveGC is the garbage collector's percentage while serving
@@ -177,6 +185,9 @@ func (h *Host) Start(ctx context.Context) (err error) {
 	if err := os.MkdirAll(h.cfg.Data.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the data folder data.dir: %w", err)
 	}
+	if err := h.connect(ctx); err != nil {
+		return err
+	}
 	if err := h.openDatabases(ctx); err != nil {
 		return err
 	}
@@ -211,16 +222,38 @@ func (h *Host) printStartup() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	url := h.cfg.BaseURL(h.listener.Addr().String())
-	lines := []Line{{"API", url + "/api/v1"}, {"docs", url + "/docs"}, {"health", url + "/readyz?verbose"}}
+	lines := []Line{{"API", url + "/api/v1"}, {"docs", url + "/docs"}}
+	if len(h.away) > 0 {
+		lines = append(lines, Line{"modules", h.summary()})
+	}
 	store := "SQLite files in " + h.cfg.Data.Dir
 	if h.cfg.Database().Dialect() == "postgres" {
 		store = "Postgres, a schema and a role per module"
 	}
-	lines = append(append(lines, Line{"database", store}), h.lines...)
+	if len(h.here) > 0 {
+		lines = append(lines, Line{"database", store})
+	}
+	lines = append(append(lines, h.lines...), Line{"health", url + "/readyz?verbose"})
 	fmt.Fprintf(h.o.Out, "Cleave %s is ready\n", h.o.Version)
 	for _, l := range lines {
 		fmt.Fprintf(h.o.Out, "  %-18s %s\n", l.Label, l.Value)
 	}
+}
+
+// summary says which modules run here, and where the others are.
+func (h *Host) summary() string {
+	names := make([]string, len(h.here))
+	for i, s := range h.here {
+		names[i] = s.Name
+	}
+	text := "none, a gateway"
+	if len(names) > 0 {
+		text = strings.Join(names, ", ")
+	}
+	for _, s := range h.away {
+		text += "; " + s.Name + " at " + h.cfg.Topology.Peers[s.Name]
+	}
+	return text
 }
 
 // NewID returns a UUIDv7 (RFC 9562), whose text sorts by time.

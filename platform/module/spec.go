@@ -43,6 +43,7 @@ type Spec struct {
 	Constraints db.Constraints
 	OpenAPI     []byte   // nil: no REST
 	Paths       []string // what Parts.HTTP serves, as rest.API.Standard wants it; nil: nothing
+	Keys        string   // of the module that issues tokens: the one of Paths with its public keys (RFC 7517); "" for the others
 	Policy      string   // who may do what, and which modules call it: see auth.ParsePolicy
 	// Roles returns the roles of a user, for explanations; nil: the module knows of no users.
 	Roles    func(ctx context.Context, d *db.DB, user string) ([]string, error)

@@ -21,6 +21,7 @@ import (
 	"cleave/platform/db"
 	"cleave/platform/event"
 	"cleave/platform/event/broker"
+	"cleave/platform/front"
 	"cleave/platform/ops"
 	"cleave/platform/ops/repair"
 	opsv1 "cleave/platform/ops/v1"
@@ -36,13 +37,13 @@ import (
 func (h *Host) openDatabases(ctx context.Context) error {
 	c := h.cfg.Database()
 	c.Commit = h.o.Faults.Commit
-	names := make([]string, len(h.specs))
-	h.running = make([]*running, len(h.specs))
-	for i, s := range h.specs {
+	names := make([]string, len(h.here))
+	h.running = make([]*running, len(h.here))
+	for i, s := range h.here {
 		names[i] = s.Name
 		h.running[i] = &running{spec: s}
 	}
-	if h.cfg.DB.MigrateOnStart || c.Dialect() == "sqlite" {
+	if len(names) > 0 && (h.cfg.DB.MigrateOnStart || c.Dialect() == "sqlite") {
 		if err := db.Setup(ctx, c, names); err != nil {
 			return err
 		}
@@ -165,11 +166,17 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 		env.Auth.Audience = append(env.Auth.Audience, s.Name)
 	}
 	for _, to := range r.spec.Uses {
-		var target grpc.ClientConnInterface = channels[to]
+		var target grpc.ClientConnInterface
+		var identity rpc.Identity = rpc.Local{}
+		if channel := channels[to]; channel != nil {
+			target = channel
+		} else {
+			target, identity = h.links.peers[to], h.identity(to)
+		}
 		if h.o.Faults.Conn != nil {
 			target = h.o.Faults.Conn(r.spec.Name, to, target)
 		}
-		edge := rpc.NewEdge(r.spec.Name, to, rpc.Local{}, target)
+		edge := rpc.NewEdge(r.spec.Name, to, identity, target)
 		env.edges[to] = edge
 		edge.Observe(h.metrics)
 		r.edges = append(r.edges, edge)
@@ -179,6 +186,11 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 
 // mount builds the public API of all modules.
 func (h *Host) mount() error {
+	for _, s := range h.away {
+		if s.Keys != "" {
+			h.keys = front.NewKeys(h.links.peers[s.Name], s.Keys)
+		}
+	}
 	if h.keys == nil {
 		return errors.New("no module issues tokens: one must set Parts.Keys")
 	}
@@ -205,6 +217,11 @@ func (h *Host) mount() error {
 			continue
 		}
 		if err := h.api.Module(r.spec.Name, r.spec.OpenAPI, r.db, r.parts.REST); err != nil {
+			return err
+		}
+	}
+	for _, s := range h.away {
+		if err := h.api.Away(s.Name, s.OpenAPI, s.Paths, front.NewProxy(h.links.peers[s.Name], h.o.Log)); err != nil {
 			return err
 		}
 	}
@@ -250,6 +267,7 @@ func (h *Host) serve() {
 		Handler: h.api.Handler(), ReadHeaderTimeout: h.cfg.HTTP.HeaderTimeout, IdleTimeout: h.cfg.HTTP.IdleTimeout, MaxHeaderBytes: h.cfg.HTTP.MaxHeader,
 		BaseContext: func(net.Listener) context.Context { return context.Background() },
 	}
+	h.serveProcesses()
 	server, listener := h.server, h.listener
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

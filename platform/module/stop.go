@@ -19,11 +19,13 @@ func (h *Host) Stop(ctx context.Context) error {
 	var errs []error
 	if h.server != nil {
 		h.api.Draining()
+		h.links.draining()
 		time.Sleep(h.cfg.HTTP.DrainDelay)
 		ctx, cancel := context.WithTimeout(ctx, h.cfg.HTTP.ShutdownTimeout)
 		if err := h.server.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("requests were cut off after http.shutdown_timeout: %w", errors.Join(err, h.server.Close())))
 		}
+		errs = append(errs, h.links.stopServing(ctx))
 		cancel()
 		h.server = nil
 	}
@@ -45,6 +47,8 @@ func (h *Host) Stop(ctx context.Context) error {
 		errs = append(errs, h.pipe.Close())
 		h.pipe = nil
 	}
+	errs = append(errs, h.links.close())
+	h.links = nil
 	for i := len(h.running) - 1; i >= 0; i-- {
 		if d := h.running[i].db; d != nil {
 			errs = append(errs, d.Close())
@@ -68,7 +72,7 @@ func (h *Host) ready(ctx context.Context, verbose bool) (bool, []rest.Check) {
 		if err := h.pipe.Ping(ctx); err != nil {
 			check.Err = fault.New(fault.Unavailable, "event_pipe_away", "the broker does not answer; events wait in the outboxes").Wrap(err)
 		}
-		checks = append(checks, check)
+		checks = append(append(checks, check), h.links.checks(h.away)...)
 	}
 	return ok, checks
 }

@@ -73,6 +73,7 @@ type API struct {
 	handler   http.Handler
 	inFlight  inFlight
 	documents map[string]*openapi3.T // by module
+	elsewhere map[string]Elsewhere   // by module that another process runs
 	limits    map[*db.DB]*limits
 	shared    []*limitStore // counts that replicas share
 	// The ids of the operations, which are complete before serving begins.
@@ -94,7 +95,7 @@ func New(o Options) *API {
 		o.Now = time.Now
 	}
 	gin.SetMode(gin.ReleaseMode) // debug mode prints to stdout, which belongs to the commands' data
-	a := &API{o: o, engine: gin.New(), documents: map[string]*openapi3.T{}, operations: map[routeKey]string{}, limits: map[*db.DB]*limits{}}
+	a := &API{o: o, engine: gin.New(), documents: map[string]*openapi3.T{}, elsewhere: map[string]Elsewhere{}, operations: map[routeKey]string{}, limits: map[*db.DB]*limits{}}
 	a.streams, a.endAll = context.WithCancel(context.Background())
 	e := a.engine
 	e.ContextWithFallback = true // else a handler's cancellation never reaches the database

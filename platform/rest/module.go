@@ -123,6 +123,12 @@ func registerRoutes(group *gin.RouterGroup, register func(gin.IRouter)) (err err
 func (m *mounted) serve(c *gin.Context) {
 	c.Abort() // call runs the handler
 	op := m.operations[c.Request.Method][c.FullPath()]
+	if m.db == nil && op != nil {
+		if to := m.api.elsewhere[c.Param("module")]; to != nil {
+			m.api.handOver(to, op.streams)(c)
+			return
+		}
+	}
 	if op == nil { // Module refuses such a route
 		HandlerError(c, errors.New("a route without an operation"))
 		finish(c)

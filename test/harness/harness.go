@@ -72,7 +72,7 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 }
 
 // follow collects standard error until the process ends. The start-up block
-// ends with the line about mail.
+// ends with the line about health.
 func (p *Process) follow(errs io.Reader) {
 	const longest = 1 << 20
 	lines := bufio.NewScanner(errs)
@@ -81,7 +81,7 @@ func (p *Process) follow(errs io.Reader) {
 		p.mu.Lock()
 		p.log = append(p.log, lines.Text())
 		p.mu.Unlock()
-		if strings.HasPrefix(lines.Text(), "  mail ") {
+		if strings.HasPrefix(lines.Text(), "  health ") {
 			close(p.ready)
 		}
 	}

@@ -9,7 +9,6 @@ var (
 	Disabled       = event.Define[*UserDisabled]()
 	Enabled        = event.Define[*UserEnabled]()
 	Revoked        = event.Define[*AccessRevoked]()
-	RolesChanged   = event.Define[*UserRolesChanged]()
 
 	EmailVerificationRequested = event.Define[*UserEmailVerificationRequested]()
 	PasswordResetRequested     = event.Define[*UserPasswordResetRequested]()

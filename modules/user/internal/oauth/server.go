@@ -33,9 +33,12 @@ const (
 	idTokenTTL    = 5 * time.Minute
 )
 
+// KeysPath is where the public keys of the issuer are.
+const KeysPath = "/.well-known/jwks.json"
+
 // Paths are what Handler serves.
 var Paths = []string{
-	"GET /.well-known/openid-configuration", "GET /.well-known/jwks.json",
+	"GET /.well-known/openid-configuration", "GET " + KeysPath,
 	"GET " + authorizePath + " write", "POST " + authorizePath + " write", "GET " + loginPath, "POST " + loginPath + " login email",
 	"GET " + consentPath, "POST " + consentPath + " write", "POST " + root + "/token write", "POST " + root + "/introspect", "POST " + root + "/revoke",
 	"GET " + root + "/userinfo", "POST " + root + "/userinfo", "GET " + root + "/logout", "POST " + root + "/logout",
@@ -74,7 +77,7 @@ func Handler(o Options) http.Handler {
 	}, op.WithServerCORSOptions(nil))
 	mux := http.NewServeMux()
 	mux.Handle("/", bodyOnly(protocol))
-	mux.HandleFunc("GET /.well-known/jwks.json", o.Ring.JWKS)
+	mux.HandleFunc("GET "+KeysPath, o.Ring.JWKS)
 	page := template.Must(template.New("pages").Parse(pagesText)) // a part of the program
 	p := &pages{app: o.App, issuer: o.Issuer, secure: strings.HasPrefix(o.Issuer, "https://"), page: page}
 	p.register(mux)
@@ -106,7 +109,7 @@ func (s *server) Discovery(context.Context, *op.Request[struct{}]) (*op.Response
 	}{oidc.DiscoveryConfiguration{
 		Issuer: s.o.Issuer, AuthorizationEndpoint: at("authorize"), TokenEndpoint: at("token"), IntrospectionEndpoint: at("introspect"),
 		UserinfoEndpoint: at("userinfo"), RevocationEndpoint: at("revoke"), EndSessionEndpoint: at("logout"),
-		JwksURI:                strings.TrimRight(s.o.Issuer, "/") + "/.well-known/jwks.json",
+		JwksURI:                strings.TrimRight(s.o.Issuer, "/") + KeysPath,
 		ScopesSupported:        append([]string{app.ScopeOpenID, app.ScopeProfile, app.ScopeEmail, app.ScopeOffline}, s.o.Audience...),
 		ResponseTypesSupported: []string{"code"}, ResponseModesSupported: []string{"query"},
 		GrantTypesSupported:   []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken, oidc.GrantTypeClientCredentials, oidc.GrantTypeTokenExchange},
