@@ -17,6 +17,7 @@ import (
 
 	"cleave/cmd/cleave/changed"
 	"cleave/cmd/cleave/contract"
+	"cleave/cmd/cleave/devcerts"
 	"cleave/cmd/cleave/docs"
 	"cleave/cmd/cleave/lint"
 	"cleave/cmd/cleave/openapi"
@@ -49,6 +50,6 @@ func isVet(args []string) bool {
 
 func command() *cobra.Command {
 	c := &cobra.Command{Use: "cleave", Short: "The developer's tool: what keeps the modules apart", SilenceUsage: true, SilenceErrors: true}
-	c.AddCommand(lint.Command(), contract.Command(), contract.ReleaseCommand(), changed.Command(), docs.Command(), openapi.Command())
+	c.AddCommand(lint.Command(), contract.Command(), contract.ReleaseCommand(), changed.Command(), devcerts.Command(), docs.Command(), openapi.Command())
 	return c
 }

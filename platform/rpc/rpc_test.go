@@ -12,7 +12,6 @@ import (
 	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 
@@ -20,6 +19,8 @@ import (
 	"cleave/platform/fault"
 	"cleave/platform/rpc"
 	"cleave/platform/telemetry"
+	"cleave/platform/trust"
+	"cleave/platform/trust/authority"
 )
 
 // service answers as the test says.
@@ -57,7 +58,7 @@ p, support, user:read, any`})
 }
 
 // onEachTransport runs fn with the same service behind an in-process channel
-// and behind a loopback connection.
+// and behind a loopback connection between two processes that know each other.
 func onEachTransport(t *testing.T, s *service, fn func(t *testing.T, client testpb.TestServiceClient)) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
@@ -67,17 +68,30 @@ func onEachTransport(t *testing.T, s *service, fn func(t *testing.T, client test
 		fn(t, testpb.NewTestServiceClient(rpc.NewEdge("order", "user", rpc.Local{}, channel)))
 	})
 	t.Run("network", func(t *testing.T) {
-		server := grpc.NewServer(grpc.UnaryInterceptor(rpc.ServerInterceptor(rpc.Local{}, orders(t), log)))
+		a, err := authority.Open(t.TempDir(), "example.org", time.Now)
+		require.NoError(t, err)
+		caller, callee := process(t, a, "order"), process(t, a, "user")
+		server := grpc.NewServer(grpc.Creds(callee.ServerCredentials()), grpc.UnaryInterceptor(rpc.ServerInterceptor(callee.Calls("user"), orders(t), log)))
 		testpb.RegisterTestServiceServer(server, s)
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		go func() { _ = server.Serve(l) }()
 		t.Cleanup(server.Stop)
-		conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(caller.ClientCredentials("user")))
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
-		fn(t, testpb.NewTestServiceClient(rpc.NewEdge("order", "user", rpc.Local{}, conn)))
+		fn(t, testpb.NewTestServiceClient(rpc.NewEdge("order", "user", caller.Calls("user"), conn)))
 	})
+}
+
+// process returns the identity of a new process that runs the module.
+func process(t testing.TB, a *authority.Authority, module string) *trust.Identity {
+	t.Helper()
+	files, err := a.Issue(module, []string{module})
+	require.NoError(t, err)
+	id, err := trust.Load(files.Cert, files.Key, files.CA, slog.New(slog.DiscardHandler), time.Now)
+	require.NoError(t, err)
+	return id
 }
 
 func TestEdge_Errors(t *testing.T) {
