@@ -13,20 +13,22 @@ import (
 
 	"cleave/platform/backoff"
 	"cleave/platform/db"
+	"cleave/platform/traffic"
 )
 
 // Options tune delivery. The zero value of a field means its default.
 type Options struct {
-	Batch       int           // events per transaction; default 50
-	Poll        time.Duration // how often to look without a nudge; default 500 ms
-	MaxAttempts int           // then a dead letter; default 10
-	BackoffMin  time.Duration // default 50 ms
-	BackoffMax  time.Duration // default 30 s
-	Timeout     time.Duration // of one handler's run; default 10 s
-	Retention   time.Duration // of handled events, which are remembered to refuse repeats; default 7 days
-	History     time.Duration // how long publishers keep events for subscribers to come, at most Retention; 0 with a pipe that keeps them itself
-	Pipe        Pipe          // default NewInProcess(); closed by whoever made it
-	Meter       metric.Meter  // counts and times deliveries, see instruments; default: not at all
+	Batch       int               // events per transaction; default 50
+	Poll        time.Duration     // how often to look without a nudge; default 500 ms
+	MaxAttempts int               // then a dead letter; default 10
+	BackoffMin  time.Duration     // default 50 ms
+	BackoffMax  time.Duration     // default 30 s
+	Timeout     time.Duration     // of one handler's run; default 10 s
+	Retention   time.Duration     // of handled events, which are remembered to refuse repeats; default 7 days
+	History     time.Duration     // how long publishers keep events for subscribers to come, at most Retention; 0 with a pipe that keeps them itself
+	Pipe        Pipe              // default NewInProcess(); closed by whoever made it
+	Traffic     *traffic.Recorder // counts what handlers do, and who publishes; default: not at all
+	Meter       metric.Meter      // counts and times deliveries, see instruments; default: not at all
 	Log         *slog.Logger
 	Now         func() time.Time
 	NewID       func() string
@@ -108,6 +110,7 @@ func (b *Bus) Subscribe(module string, d *db.DB, declared []Type, handlers []Han
 		seen[name] = true
 		w := &worker{
 			module: module, subscriber: name, handler: h, db: d, o: h.options(b.o), stats: b.measures.of("subscriber", name), wake: make(chan struct{}, 1),
+			source: b.o.Traffic.Handler(module, name, h.Type.Name()),
 		}
 		for _, old := range h.formerly {
 			w.formerly = append(w.formerly, module+"."+old)

@@ -11,6 +11,7 @@ import (
 	"cleave/platform/auth"
 	"cleave/platform/fault"
 	"cleave/platform/telemetry"
+	"cleave/platform/traffic"
 )
 
 var (
@@ -47,7 +48,7 @@ func (w *worker) handle(ctx context.Context, row inboxRow) (err error) {
 				w.stuck.Add(-1)
 			}
 		}()
-		err = w.handler.handle(withCause(auth.With(ctx, auth.Service(w.module)), row.ID), row.meta(), row.Payload)
+		err = w.handler.handle(withCause(auth.With(traffic.With(ctx, w.source), auth.Service(w.module)), row.ID), row.meta(), row.Payload)
 	}()
 	select {
 	case err := <-done:

@@ -9,6 +9,7 @@ import (
 	"cleave/platform/db"
 	"cleave/platform/fault"
 	"cleave/platform/telemetry"
+	"cleave/platform/traffic"
 )
 
 // Publisher writes one module's events to its outbox.
@@ -45,7 +46,11 @@ func (p *Publisher) Publish(ctx context.Context, key string, msg proto.Message) 
 		row.ID, row.Type, row.Key, row.At, row.Traceparent, row.Causation, row.Payload).Error; err != nil {
 		return fault.From(err)
 	}
-	p.db.AfterCommit(ctx, p.nudge)
+	source := traffic.From(ctx)
+	p.db.AfterCommit(ctx, func() {
+		source.Published(name, len(payload))
+		p.nudge()
+	})
 	return nil
 }
 

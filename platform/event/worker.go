@@ -10,6 +10,7 @@ import (
 	"cleave/platform/backoff"
 	"cleave/platform/db"
 	"cleave/platform/fault"
+	"cleave/platform/traffic"
 )
 
 // worker handles the inbox of one subscriber, in order.
@@ -21,6 +22,7 @@ type worker struct {
 	db         *db.DB
 	o          Options // with the handler's own policy
 	stats      *stats
+	source     *traffic.Source
 	wake       chan struct{}
 	stuck      atomic.Int32 // handlers that were given up and still run
 }
@@ -132,6 +134,7 @@ func (w *worker) batch(ctx context.Context, limit int) (n int, err error) {
 		return 0, err
 	}
 	for _, row := range rows {
+		w.source.Ran(w.o.Now().Sub(db.FromMicros(row.At)), len(row.Payload), 0)
 		w.stats.handled(ctx, w.o.Now().Sub(db.FromMicros(row.At)))
 	}
 	return n, nil

@@ -29,6 +29,7 @@ import (
 	"cleave/platform/revocation"
 	"cleave/platform/rpc"
 	"cleave/platform/tlsfiles"
+	"cleave/platform/traffic"
 )
 
 // Host runs modules in one process.
@@ -50,6 +51,7 @@ type Host struct {
 	listener net.Listener
 	server   *http.Server
 	metrics  *metrics.Metrics
+	traffic  *traffic.Recorder
 	scrapes  *http.Server // of metrics.addr; nil without
 	tasks    []*task
 	failed   chan error
@@ -131,7 +133,7 @@ func NewHost(cfg *config.Config, o Options, specs ...Spec) (*Host, error) {
 	if err != nil {
 		return nil, &StartError{err}
 	}
-	return &Host{cfg: cfg, specs: sorted, here: here, away: away, o: o, policy: decides, metrics: metrics.New(o.Version), revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
+	return &Host{cfg: cfg, specs: sorted, here: here, away: away, o: o, policy: decides, metrics: metrics.New(o.Version), traffic: traffic.New(o.Now), revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
 }
 
 // serveGC is the garbage collector's percentage while serving

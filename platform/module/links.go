@@ -76,7 +76,7 @@ func (h *Host) serveProcesses() {
 	for _, r := range h.running {
 		if r.parts.RPC != nil {
 			before := l.server.GetServiceInfo()
-			r.parts.RPC(l.server)
+			r.parts.RPC(h.traffic.Registrar(r.spec.Name, l.server))
 			for service := range l.server.GetServiceInfo() {
 				if _, ok := before[service]; !ok {
 					callees[service] = rpc.ServerInterceptor(h.identity(r.spec.Name), h.policy, h.o.Log)

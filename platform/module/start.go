@@ -83,7 +83,7 @@ func (h *Host) wire(ctx context.Context) error {
 	}
 	h.bus = event.NewBus(event.Options{
 		Batch: e.Batch, Poll: e.Poll, MaxAttempts: e.MaxAttempts, BackoffMin: e.BackoffMin, BackoffMax: e.BackoffMax,
-		Retention: e.Retention, History: history, Pipe: h.pipe, Log: h.o.Log, Now: h.o.Now, NewID: NewID, Meter: h.metrics.Meter(),
+		Retention: e.Retention, History: history, Pipe: h.pipe, Log: h.o.Log, Now: h.o.Now, NewID: NewID, Meter: h.metrics.Meter(), Traffic: h.traffic,
 	})
 	channels := map[string]*inprocgrpc.Channel{}
 	owner := NewID()
@@ -102,7 +102,7 @@ func (h *Host) wire(ctx context.Context) error {
 		}
 		channels[r.spec.Name] = rpc.NewInProcess(h.policy, h.o.Log)
 		if r.parts.RPC != nil {
-			r.parts.RPC(channels[r.spec.Name])
+			r.parts.RPC(h.traffic.Registrar(r.spec.Name, channels[r.spec.Name]))
 		}
 		if err := h.checkCalls(r.spec.Name, channels[r.spec.Name].GetServiceInfo()); err != nil {
 			return err
@@ -148,7 +148,7 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 		Name: r.spec.Name, DB: r.db, Log: h.o.Log.With("module", r.spec.Name), Now: h.o.Now, NewID: NewID,
 		Audit:   audit.New(r.db, h.cfg.Auth.Issuer, h.o.Now),
 		Events:  h.bus.Publisher(r.spec.Name, r.db, r.spec.Publishes),
-		Sagas:   saga.NewRunner(r.db, saga.Options{Poll: s.Poll, Lease: s.Lease, Workers: s.Workers, Log: h.o.Log, Now: h.o.Now, Owner: owner, Observer: h.metrics}),
+		Sagas:   saga.NewRunner(r.db, saga.Options{Poll: s.Poll, Lease: s.Lease, Workers: s.Workers, Log: h.o.Log, Now: h.o.Now, Owner: owner, Observer: h.metrics, Traffic: h.traffic}),
 		Cursors: rest.NewCursors(key),
 		Config:  h.cfg.Modules[r.spec.Name],
 		Auth: AuthConfig{
@@ -179,6 +179,7 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 		edge := rpc.NewEdge(r.spec.Name, to, identity, target)
 		env.edges[to] = edge
 		edge.Observe(h.metrics)
+		edge.Count(h.traffic.Edge(r.spec.Name, to))
 		r.edges = append(r.edges, edge)
 	}
 	return env, nil
@@ -207,7 +208,7 @@ func (h *Host) mount() error {
 		HTTPS:  strings.HasPrefix(h.cfg.BaseURL(""), "https://") || h.cfg.HTTP.TLSCert != "",
 		Policy: h.policy, Log: h.o.Log, MaxBody: h.cfg.HTTP.MaxBody, RequestTimeout: h.cfg.HTTP.RequestTimeout,
 		Now: h.o.Now, Version: h.o.Version, Ready: h.ready, Exact: h.o.Exact, Traced: h.cfg.Trace.Exporter != "none",
-		Observer: h.metrics, Metrics: h.publicMetrics(),
+		Observer: h.metrics, Traffic: h.traffic, Metrics: h.publicMetrics(),
 	})
 	for _, r := range h.running {
 		if err := h.api.Standard(r.spec.Name, r.spec.Paths, r.db, r.parts.HTTP); err != nil {
@@ -235,7 +236,7 @@ func (h *Host) mountOps() error {
 		databases[r.spec.Name] = r.db
 		modules[r.spec.Name] = ops.Module{Module: repair.Module{DB: r.db, Audit: r.env.Audit}, Cursors: r.env.Cursors, Rules: r.rules}
 	}
-	return h.api.Platform(ops.Name, opsv1.OpenAPI, databases, ops.Routes(modules))
+	return h.api.Platform(ops.Name, opsv1.OpenAPI, databases, ops.Routes(modules, h.snapshot))
 }
 
 func (h *Host) limits() map[string]rest.Limit {

@@ -8,12 +8,13 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"cleave/platform/ops/internal/api"
+	"cleave/platform/traffic"
 )
 
 // Name is the prefix of the permissions and the audience of the API. No module may have it.
 const Name = "ops"
 
-// Policy grants the permissions ops:read, ops:write and ops:audit.
+// Policy grants the permissions of the operations.
 //
 //go:embed policy.csv
 var Policy string
@@ -21,5 +22,7 @@ var Policy string
 // Module is one of the modules that the API is about.
 type Module = api.Module
 
-// Routes returns what registers the operations about the given modules, by name.
-func Routes(modules map[string]Module) func(gin.IRouter) { return api.Routes(modules) }
+// Routes returns what registers the operations about the given modules, by name, and about what edges tells of the process.
+func Routes(modules map[string]Module, edges func() traffic.Snapshot) func(gin.IRouter) {
+	return api.Routes(modules, edges)
+}

@@ -29,6 +29,7 @@ import (
 
 	"cleave/platform/auth"
 	"cleave/platform/db"
+	"cleave/platform/traffic"
 )
 
 const (
@@ -61,6 +62,8 @@ type Options struct {
 	Metrics http.Handler
 	// Observer learns how each request was answered; nil is none.
 	Observer Observer
+	// Traffic counts what each operation does; nil: not at all.
+	Traffic *traffic.Recorder
 	// Exact makes every response that its document does not describe an error that is logged and
 	// answered with 500. It is for tests: such a response is a defect of the module or of the platform.
 	Exact bool
@@ -76,8 +79,8 @@ type API struct {
 	elsewhere map[string]Elsewhere   // by module that another process runs
 	limits    map[*db.DB]*limits
 	shared    []*limitStore // counts that replicas share
-	// The ids of the operations, which are complete before serving begins.
-	operations map[routeKey]string
+	// The operations, which are complete before serving begins.
+	operations map[routeKey]observed
 	draining   atomic.Bool
 	streams    context.Context // of event streams; ends when draining begins
 	endAll     context.CancelFunc
@@ -95,7 +98,7 @@ func New(o Options) *API {
 		o.Now = time.Now
 	}
 	gin.SetMode(gin.ReleaseMode) // debug mode prints to stdout, which belongs to the commands' data
-	a := &API{o: o, engine: gin.New(), documents: map[string]*openapi3.T{}, elsewhere: map[string]Elsewhere{}, operations: map[routeKey]string{}, limits: map[*db.DB]*limits{}}
+	a := &API{o: o, engine: gin.New(), documents: map[string]*openapi3.T{}, elsewhere: map[string]Elsewhere{}, operations: map[routeKey]observed{}, limits: map[*db.DB]*limits{}}
 	a.streams, a.endAll = context.WithCancel(context.Background())
 	e := a.engine
 	e.ContextWithFallback = true // else a handler's cancellation never reaches the database

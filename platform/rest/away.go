@@ -39,7 +39,8 @@ func (a *API) Away(name string, openapi []byte, paths []string, to Elsewhere) er
 			for method, o := range item.Operations() {
 				pattern := ginPattern(path)
 				r.Handle(method, pattern, a.handOver(to, streams(o)))
-				a.operations[routeKey{method, pattern}] = o.OperationID
+				// What it does is counted where it runs.
+				a.operations[routeKey{method, pattern}] = observed{id: o.OperationID}
 			}
 		}
 		for _, p := range paths {

@@ -13,6 +13,7 @@ import (
 	"cleave/platform/auth"
 	"cleave/platform/fault"
 	"cleave/platform/telemetry"
+	"cleave/platform/traffic"
 )
 
 const (
@@ -42,7 +43,8 @@ func (a *API) edge(c *gin.Context) {
 		id = uuid.NewString()
 	}
 	endSpan := a.span(c)
-	c.Request = c.Request.WithContext(telemetry.WithRequest(c.Request.Context(), id, a.peer(c)))
+	op := a.observed(c)
+	c.Request = c.Request.WithContext(traffic.With(telemetry.WithRequest(c.Request.Context(), id, a.peer(c)), op.source))
 	if c.Request.Body != nil && c.Request.Body != http.NoBody {
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, a.o.MaxBody)
 	}
@@ -58,7 +60,7 @@ func (a *API) edge(c *gin.Context) {
 		h.Set("Connection", "close")
 	}
 	defer endSpan()
-	defer a.access(c, began)
+	defer a.access(c, op, began)
 	defer a.caught(c)
 	c.Next()
 }
@@ -88,9 +90,9 @@ func (a *API) caught(c *gin.Context) {
 }
 
 // access writes the request's line in the log: the only one, so it holds the cause of a 5xx.
-func (a *API) access(c *gin.Context, began time.Time) {
+func (a *API) access(c *gin.Context, op observed, began time.Time) {
 	took := time.Since(began)
-	a.observe(c, took)
+	a.observe(c, op, took)
 	ctx := c.Request.Context()
 	status, route := c.Writer.Status(), c.FullPath()
 	level := slog.LevelInfo

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"cleave/platform/traffic"
 )
 
 const metricsPath = "/metrics"
@@ -19,13 +21,23 @@ type Observer interface {
 
 type routeKey struct{ method, path string }
 
+// observed is an operation as its requests are counted.
+type observed struct {
+	id     string
+	source *traffic.Source
+}
+
+func (a *API) observed(c *gin.Context) observed {
+	return a.operations[routeKey{c.Request.Method, c.FullPath()}]
+}
+
 // observe reports a request that has been answered.
-func (a *API) observe(c *gin.Context, took time.Duration) {
+func (a *API) observe(c *gin.Context, op observed, took time.Duration) {
+	op.source.Ran(took, int(c.Request.ContentLength), c.Writer.Size())
 	if a.o.Observer == nil {
 		return
 	}
-	route := c.FullPath()
-	a.o.Observer.Requested(c.Request.Method, route, a.operations[routeKey{c.Request.Method, route}], c.Writer.Status(), took)
+	a.o.Observer.Requested(c.Request.Method, c.FullPath(), op.id, c.Writer.Status(), took)
 }
 
 // routeMetrics serves the metrics to who asks on this machine, and to nobody else: they tell of load, versions and names.

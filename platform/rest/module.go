@@ -94,7 +94,7 @@ func (a *API) mount(name string, openapi []byte, m *mounted, counts *db.DB, regi
 			continue
 		}
 		routed[op] = true
-		a.operations[routeKey{r.Method, r.Path}] = op.id
+		a.operations[routeKey{r.Method, r.Path}] = observed{id: op.id, source: a.o.Traffic.Operation(name, op.id)}
 	}
 	for _, op := range operations {
 		if !routed[op] {

@@ -21,6 +21,7 @@ import (
 	"cleave/platform/db"
 	"cleave/platform/fault"
 	"cleave/platform/telemetry"
+	"cleave/platform/traffic"
 )
 
 // DefaultTimeout bounds a call whose context has no deadline.
@@ -43,6 +44,7 @@ type Edge struct {
 	faults   atomic.Int64
 	nanos    atomic.Int64
 	observer Observer
+	traffic  *traffic.Edge
 }
 
 // target is where calls go, and how the end user travels there.
@@ -58,6 +60,9 @@ type Observer interface {
 
 // Observe reports the edge's calls to o. It must come before the first call.
 func (e *Edge) Observe(o Observer) { e.observer = o }
+
+// Count counts the edge's calls in t. It must come before the first call.
+func (e *Edge) Count(t *traffic.Edge) { e.traffic = t }
 
 // NewEdge returns the edge on which module from calls module to.
 func NewEdge(from, to string, identity Identity, conn grpc.ClientConnInterface) *Edge {
@@ -115,6 +120,7 @@ func (e *Edge) Invoke(ctx context.Context, method string, args, reply any, opts 
 	if e.observer != nil {
 		e.observer.Called(e.from, e.to, method, took, err)
 	}
+	e.traffic.Called(ctx, method, args, reply, took, err)
 	telemetry.End(span, err)
 	return err
 }

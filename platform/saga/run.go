@@ -9,6 +9,7 @@ import (
 	"cleave/platform/db"
 	"cleave/platform/fault"
 	"cleave/platform/telemetry"
+	"cleave/platform/traffic"
 )
 
 // execution is one run of an instance. recorded is the row as the database
@@ -40,6 +41,7 @@ func (r *Runner) run(ctx context.Context, in instance) {
 	steps, _ := p.follow(in.Plan)
 	in.entries = decodeHistory(in.History)
 	ctx, span := telemetry.StartConsumer(telemetry.FromTraceparent(ctx, in.Traceparent), "saga "+in.Name)
+	ctx = traffic.With(ctx, r.source(in.Name))
 	x := &execution{Runner: r, program: p, steps: steps, in: in, recorded: in}
 	err := x.advance(ctx)
 	telemetry.End(span, err)

@@ -12,6 +12,7 @@ import (
 	"cleave/platform/db"
 	"cleave/platform/fault"
 	"cleave/platform/telemetry"
+	"cleave/platform/traffic"
 )
 
 // Options tune a runner. The zero value of a field means its default.
@@ -24,6 +25,8 @@ type Options struct {
 	Owner   string // this process, unique
 	// Observer may be nil. Its methods must return at once.
 	Observer Observer
+	// Traffic counts what sagas do, and who starts them; nil: not at all.
+	Traffic *traffic.Recorder
 }
 
 // Observer learns what sagas do, for metrics.
@@ -79,6 +82,9 @@ func (r *Runner) add(p *Program) {
 	r.programs[p.Name] = p
 }
 
+// source is what the sagas of a definition are counted as.
+func (r *Runner) source(name string) *traffic.Source { return r.o.Traffic.Saga(r.db.Module(), name) }
+
 // queueSize bounds the claimed sagas that wait in memory for a worker.
 const queueSize = 1024
 
@@ -104,7 +110,9 @@ func (r *Runner) start(ctx context.Context, p *Program, id string, data []byte) 
 	if err != nil {
 		return fault.From(err)
 	}
+	source := traffic.From(ctx)
 	r.db.AfterCommit(ctx, func() {
+		source.Started(r.source(p.Name))
 		if !claimed {
 			return
 		}

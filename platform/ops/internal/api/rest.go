@@ -10,6 +10,7 @@ import (
 	"cleave/platform/ops/repair"
 	"cleave/platform/policy"
 	"cleave/platform/rest"
+	"cleave/platform/traffic"
 )
 
 // Module is what the operations need of a module that this process runs.
@@ -20,13 +21,16 @@ type Module struct {
 }
 
 // server implements the generated StrictServerInterface.
-type server struct{ modules map[string]Module }
+type server struct {
+	modules map[string]Module
+	edges   func() traffic.Snapshot
+}
 
 var _ StrictServerInterface = server{}
 
 // Routes returns what registers the operations.
-func Routes(modules map[string]Module) func(gin.IRouter) {
-	handler := NewStrictHandlerWithOptions(server{modules: modules}, nil, StrictGinServerOptions{
+func Routes(modules map[string]Module, edges func() traffic.Snapshot) func(gin.IRouter) {
+	handler := NewStrictHandlerWithOptions(server{modules: modules, edges: edges}, nil, StrictGinServerOptions{
 		RequestErrorHandlerFunc:  rest.RequestError,
 		HandlerErrorFunc:         rest.HandlerError,
 		ResponseErrorHandlerFunc: rest.HandlerError,

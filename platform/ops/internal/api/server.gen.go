@@ -54,6 +54,33 @@ func (e AddPolicyScope) Valid() bool {
 	}
 }
 
+// Defines values for EdgeSourceKind.
+const (
+	EdgeSourceKindBackground EdgeSourceKind = "background"
+	EdgeSourceKindHandler    EdgeSourceKind = "handler"
+	EdgeSourceKindMethod     EdgeSourceKind = "method"
+	EdgeSourceKindOperation  EdgeSourceKind = "operation"
+	EdgeSourceKindSaga       EdgeSourceKind = "saga"
+)
+
+// Valid indicates whether the value is a known member of the EdgeSourceKind enum.
+func (e EdgeSourceKind) Valid() bool {
+	switch e {
+	case EdgeSourceKindBackground:
+		return true
+	case EdgeSourceKindHandler:
+		return true
+	case EdgeSourceKindMethod:
+		return true
+	case EdgeSourceKindOperation:
+		return true
+	case EdgeSourceKindSaga:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PolicyDecisionDecision.
 const (
 	PolicyDecisionDecisionAny  PolicyDecisionDecision = "any"
@@ -326,6 +353,141 @@ type DeadLetterList struct {
 	//
 	// Example: eyJhdCI6MTc5NTQxMzAwMDAwMDAwMH0
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
+// EdgeBucket A bucket of a histogram.
+type EdgeBucket struct {
+	// Count How many were in it.
+	Count int64 `json:"count"`
+
+	// FromUs The shortest duration in it, in microseconds.
+	FromUs int64 `json:"from_us"`
+}
+
+// EdgeCalls The calls of one method by one module.
+type EdgeCalls struct {
+	// Callee The module that is called.
+	Callee string `json:"callee"`
+
+	// Caller The module that calls.
+	Caller string `json:"caller"`
+
+	// Calls How often.
+	Calls int64 `json:"calls"`
+
+	// Faults Of these, how many failed.
+	Faults int64 `json:"faults"`
+
+	// Method The gRPC method.
+	Method string `json:"method"`
+
+	// ReplyBytes Bytes in their replies.
+	ReplyBytes int64 `json:"reply_bytes"`
+
+	// RequestBytes Bytes in the requests of the measured ones.
+	RequestBytes int64 `json:"request_bytes"`
+
+	// Sized Of these, whose messages were measured.
+	Sized int64 `json:"sized"`
+
+	// Took How long it took, as a histogram.
+	Took EdgeDurations `json:"took"`
+}
+
+// EdgeCount How often something followed.
+type EdgeCount struct {
+	// Count How often.
+	Count int64 `json:"count"`
+
+	// Module Its module.
+	Module string `json:"module"`
+
+	// Name The method or the saga.
+	Name string `json:"name"`
+}
+
+// EdgeDurations How long it took, as a histogram.
+type EdgeDurations struct {
+	// Buckets The buckets that are not empty, the shortest first.
+	Buckets []EdgeBucket `json:"buckets"`
+
+	// SumUs All durations together, in microseconds.
+	SumUs int64 `json:"sum_us"`
+}
+
+// EdgeEvents Events of one type.
+type EdgeEvents struct {
+	// Bytes Bytes of their payloads.
+	Bytes int64 `json:"bytes"`
+
+	// Count How many.
+	Count int64 `json:"count"`
+
+	// Type The event type.
+	Type string `json:"type"`
+}
+
+// EdgeSource What one REST operation, method, saga or event handler did.
+type EdgeSource struct {
+	// Calls The methods that it called.
+	Calls []EdgeCount `json:"calls"`
+
+	// Event The event type that a handler handles.
+	Event *string `json:"event,omitempty"`
+
+	// InBytes Bytes of request bodies or events.
+	InBytes int64 `json:"in_bytes"`
+
+	// Kind What it is; background is all that belongs to nothing else.
+	Kind EdgeSourceKind `json:"kind"`
+
+	// Module Its module.
+	Module string `json:"module"`
+
+	// Name Its name in the module; empty for background.
+	Name string `json:"name"`
+
+	// OutBytes Bytes of answers.
+	OutBytes int64 `json:"out_bytes"`
+
+	// Publishes The events that it published.
+	Publishes []EdgeEvents `json:"publishes"`
+
+	// Runs How often it ran.
+	Runs int64 `json:"runs"`
+
+	// Starts The sagas that it started.
+	Starts []EdgeCount `json:"starts"`
+
+	// Took How long it took, as a histogram.
+	Took EdgeDurations `json:"took"`
+}
+
+// EdgeSourceKind What it is; background is all that belongs to nothing else.
+type EdgeSourceKind string
+
+// Edges What a server has counted.
+type Edges struct {
+	// At When this was read.
+	At time.Time `json:"at"`
+
+	// Calls The calls between modules.
+	Calls []EdgeCalls `json:"calls"`
+
+	// CPUUs Processor time of the server so far, in microseconds.
+	CPUUs int64 `json:"cpu_us"`
+
+	// Modules The modules that run here.
+	Modules []string `json:"modules"`
+
+	// Pipe What carries events: inproc, or the scheme of a broker.
+	Pipe string `json:"pipe"`
+
+	// Since When counting began.
+	Since time.Time `json:"since"`
+
+	// Sources What followed from what.
+	Sources []EdgeSource `json:"sources"`
 }
 
 // Lag What waits in a module.
@@ -817,6 +979,9 @@ type RetrySagasJSONRequestBody = SelectSagas
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetEdges Show who calls whom
+	// (GET /api/v1/admin/edges)
+	GetEdges(c *gin.Context)
 	// ListAuditEntries List the audit log
 	// (GET /api/v1/admin/modules/{module}/audit)
 	ListAuditEntries(c *gin.Context, module string, params ListAuditEntriesParams)
@@ -884,6 +1049,18 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(c *gin.Context)
+
+// GetEdges operation middleware
+func (siw *ServerInterfaceWrapper) GetEdges(c *gin.Context) {
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetEdges(c)
+}
 
 // ListAuditEntries operation middleware
 func (siw *ServerInterfaceWrapper) ListAuditEntries(c *gin.Context) {
@@ -1876,6 +2053,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 		ErrorHandler:       errorHandler,
 	}
 
+	router.GET(options.BaseURL+"/api/v1/admin/edges", wrapper.GetEdges)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/audit", wrapper.ListAuditEntries)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/audit/verification", wrapper.VerifyAudit)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/dead-letters", wrapper.ListDeadLetters)
@@ -1895,6 +2073,25 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/admin/modules/:module/sagas/:saga/:saga_id/retry", wrapper.RetrySaga)
 	router.POST(options.BaseURL+"/api/v1/admin/modules/:module/sagas/retry", wrapper.RetrySagas)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/topics", wrapper.GetTopics)
+}
+
+type GetEdgesRequestObject struct{}
+
+type GetEdgesResponseObject interface {
+	VisitGetEdgesResponse(w http.ResponseWriter) error
+}
+
+type GetEdges200JSONResponse Edges
+
+func (response GetEdges200JSONResponse) VisitGetEdgesResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListAuditEntriesRequestObject struct {
@@ -2322,6 +2519,9 @@ func (response GetTopics200JSONResponse) VisitGetTopicsResponse(w http.ResponseW
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// GetEdges Show who calls whom
+	// (GET /api/v1/admin/edges)
+	GetEdges(ctx context.Context, request GetEdgesRequestObject) (GetEdgesResponseObject, error)
 	// ListAuditEntries List the audit log
 	// (GET /api/v1/admin/modules/{module}/audit)
 	ListAuditEntries(ctx context.Context, request ListAuditEntriesRequestObject) (ListAuditEntriesResponseObject, error)
@@ -2438,6 +2638,30 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictGinServerOptions
+}
+
+// GetEdges operation middleware
+func (sh *strictHandler) GetEdges(ctx *gin.Context) {
+	var request GetEdgesRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetEdges(ctx.Request.Context(), request.(GetEdgesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetEdges")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetEdgesResponseObject); ok {
+		if err := validResponse.VisitGetEdgesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // ListAuditEntries operation middleware

@@ -53,6 +53,33 @@ func (e AddPolicyScope) Valid() bool {
 	}
 }
 
+// Defines values for EdgeSourceKind.
+const (
+	EdgeSourceKindBackground EdgeSourceKind = "background"
+	EdgeSourceKindHandler    EdgeSourceKind = "handler"
+	EdgeSourceKindMethod     EdgeSourceKind = "method"
+	EdgeSourceKindOperation  EdgeSourceKind = "operation"
+	EdgeSourceKindSaga       EdgeSourceKind = "saga"
+)
+
+// Valid indicates whether the value is a known member of the EdgeSourceKind enum.
+func (e EdgeSourceKind) Valid() bool {
+	switch e {
+	case EdgeSourceKindBackground:
+		return true
+	case EdgeSourceKindHandler:
+		return true
+	case EdgeSourceKindMethod:
+		return true
+	case EdgeSourceKindOperation:
+		return true
+	case EdgeSourceKindSaga:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PolicyDecisionDecision.
 const (
 	PolicyDecisionDecisionAny  PolicyDecisionDecision = "any"
@@ -325,6 +352,141 @@ type DeadLetterList struct {
 	//
 	// Example: eyJhdCI6MTc5NTQxMzAwMDAwMDAwMH0
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
+// EdgeBucket A bucket of a histogram.
+type EdgeBucket struct {
+	// Count How many were in it.
+	Count int64 `json:"count"`
+
+	// FromUs The shortest duration in it, in microseconds.
+	FromUs int64 `json:"from_us"`
+}
+
+// EdgeCalls The calls of one method by one module.
+type EdgeCalls struct {
+	// Callee The module that is called.
+	Callee string `json:"callee"`
+
+	// Caller The module that calls.
+	Caller string `json:"caller"`
+
+	// Calls How often.
+	Calls int64 `json:"calls"`
+
+	// Faults Of these, how many failed.
+	Faults int64 `json:"faults"`
+
+	// Method The gRPC method.
+	Method string `json:"method"`
+
+	// ReplyBytes Bytes in their replies.
+	ReplyBytes int64 `json:"reply_bytes"`
+
+	// RequestBytes Bytes in the requests of the measured ones.
+	RequestBytes int64 `json:"request_bytes"`
+
+	// Sized Of these, whose messages were measured.
+	Sized int64 `json:"sized"`
+
+	// Took How long it took, as a histogram.
+	Took EdgeDurations `json:"took"`
+}
+
+// EdgeCount How often something followed.
+type EdgeCount struct {
+	// Count How often.
+	Count int64 `json:"count"`
+
+	// Module Its module.
+	Module string `json:"module"`
+
+	// Name The method or the saga.
+	Name string `json:"name"`
+}
+
+// EdgeDurations How long it took, as a histogram.
+type EdgeDurations struct {
+	// Buckets The buckets that are not empty, the shortest first.
+	Buckets []EdgeBucket `json:"buckets"`
+
+	// SumUs All durations together, in microseconds.
+	SumUs int64 `json:"sum_us"`
+}
+
+// EdgeEvents Events of one type.
+type EdgeEvents struct {
+	// Bytes Bytes of their payloads.
+	Bytes int64 `json:"bytes"`
+
+	// Count How many.
+	Count int64 `json:"count"`
+
+	// Type The event type.
+	Type string `json:"type"`
+}
+
+// EdgeSource What one REST operation, method, saga or event handler did.
+type EdgeSource struct {
+	// Calls The methods that it called.
+	Calls []EdgeCount `json:"calls"`
+
+	// Event The event type that a handler handles.
+	Event *string `json:"event,omitempty"`
+
+	// InBytes Bytes of request bodies or events.
+	InBytes int64 `json:"in_bytes"`
+
+	// Kind What it is; background is all that belongs to nothing else.
+	Kind EdgeSourceKind `json:"kind"`
+
+	// Module Its module.
+	Module string `json:"module"`
+
+	// Name Its name in the module; empty for background.
+	Name string `json:"name"`
+
+	// OutBytes Bytes of answers.
+	OutBytes int64 `json:"out_bytes"`
+
+	// Publishes The events that it published.
+	Publishes []EdgeEvents `json:"publishes"`
+
+	// Runs How often it ran.
+	Runs int64 `json:"runs"`
+
+	// Starts The sagas that it started.
+	Starts []EdgeCount `json:"starts"`
+
+	// Took How long it took, as a histogram.
+	Took EdgeDurations `json:"took"`
+}
+
+// EdgeSourceKind What it is; background is all that belongs to nothing else.
+type EdgeSourceKind string
+
+// Edges What a server has counted.
+type Edges struct {
+	// At When this was read.
+	At time.Time `json:"at"`
+
+	// Calls The calls between modules.
+	Calls []EdgeCalls `json:"calls"`
+
+	// CPUUs Processor time of the server so far, in microseconds.
+	CPUUs int64 `json:"cpu_us"`
+
+	// Modules The modules that run here.
+	Modules []string `json:"modules"`
+
+	// Pipe What carries events: inproc, or the scheme of a broker.
+	Pipe string `json:"pipe"`
+
+	// Since When counting began.
+	Since time.Time `json:"since"`
+
+	// Sources What followed from what.
+	Sources []EdgeSource `json:"sources"`
 }
 
 // FieldError A fault in one part of a request.
@@ -985,6 +1147,13 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
+	// GetEdges Show who calls whom
+	//
+	// Answers with what this server has counted since it started: the calls on each edge between modules, and which calls, events and sagas follow from each REST operation, saga, event handler and method. It is what the forecast of a split is made from.
+	//
+	// Corresponds with GET /api/v1/admin/edges (the `GetEdges` operationId).
+	GetEdges(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListAuditEntries List the audit log
 	//
 	// Lists audit entries, the newest first.
@@ -1161,6 +1330,23 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/admin/modules/{module}/topics (the `GetTopics` operationId).
 	GetTopics(ctx context.Context, module string, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// GetEdges Show who calls whom
+//
+// Answers with what this server has counted since it started: the calls on each edge between modules, and which calls, events and sagas follow from each REST operation, saga, event handler and method. It is what the forecast of a split is made from.
+//
+// Corresponds with GET /api/v1/admin/edges (the `GetEdges` operationId).
+func (c *Client) GetEdges(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetEdgesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // ListAuditEntries List the audit log
@@ -1568,6 +1754,33 @@ func (c *Client) GetTopics(ctx context.Context, module string, reqEditors ...Req
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewGetEdgesRequest constructs an http.Request for the GetEdges method
+func NewGetEdgesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/admin/edges")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewListAuditEntriesRequest constructs an http.Request for the ListAuditEntries method
@@ -2807,6 +3020,15 @@ func WithBaseURL(baseURL string) ClientOption {
 
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
+	// GetEdgesWithResponse Show who calls whom
+	//
+	// Answers with what this server has counted since it started: the calls on each edge between modules, and which calls, events and sagas follow from each REST operation, saga, event handler and method. It is what the forecast of a split is made from.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/admin/edges (the `GetEdges` operationId).
+	GetEdgesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetEdgesResponse, error)
+
 	// ListAuditEntriesWithResponse List the audit log
 	//
 	// Lists audit entries, the newest first.
@@ -3013,6 +3235,110 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/admin/modules/{module}/topics (the `GetTopics` operationId).
 	GetTopicsWithResponse(ctx context.Context, module string, reqEditors ...RequestEditorFn) (*GetTopicsResponse, error)
+}
+
+// GetEdgesResponse401Headers the declared response headers of an HTTP 401 response for GetEdges
+type GetEdgesResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// GetEdgesResponse429Headers the declared response headers of an HTTP 429 response for GetEdges
+type GetEdgesResponse429Headers struct {
+	RetryAfter int32
+}
+
+// GetEdgesResponse503Headers the declared response headers of an HTTP 503 response for GetEdges
+type GetEdgesResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetEdgesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Edges
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalServerError
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *ServiceUnavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetEdgesResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetEdgesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetEdgesResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetEdgesResponse) GetJSON200() *Edges {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetEdgesResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetEdgesResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetEdgesResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetEdgesResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetEdgesResponse) GetApplicationProblemJSON500() *InternalServerError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetEdgesResponse) GetApplicationProblemJSON503() *ServiceUnavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetEdgesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetEdgesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetEdgesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetEdgesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // ListAuditEntriesResponse401Headers the declared response headers of an HTTP 401 response for ListAuditEntries
@@ -5285,6 +5611,21 @@ func (r GetTopicsResponse) ContentType() string {
 	return ""
 }
 
+// GetEdgesWithResponse Show who calls whom
+//
+// Answers with what this server has counted since it started: the calls on each edge between modules, and which calls, events and sagas follow from each REST operation, saga, event handler and method. It is what the forecast of a split is made from.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/admin/edges (the `GetEdges` operationId).
+func (c *ClientWithResponses) GetEdgesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetEdgesResponse, error) {
+	rsp, err := c.GetEdges(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetEdgesResponse(rsp)
+}
+
 // ListAuditEntriesWithResponse List the audit log
 //
 // Lists audit entries, the newest first.
@@ -5628,6 +5969,107 @@ func (c *ClientWithResponses) GetTopicsWithResponse(ctx context.Context, module 
 		return nil, err
 	}
 	return ParseGetTopicsResponse(rsp)
+}
+
+// ParseGetEdgesResponse parses an HTTP response from a GetEdgesWithResponse call
+func ParseGetEdgesResponse(rsp *http.Response) (*GetEdgesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetEdgesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Edges
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetEdgesResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetEdgesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetEdgesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
 }
 
 // ParseListAuditEntriesResponse parses an HTTP response from a ListAuditEntriesWithResponse call

@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/api/v1/admin/edges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show who calls whom
+         * @description Answers with what this server has counted since it started: the calls on each edge between modules, and which calls, events and sagas follow from each REST operation, saga, event handler and method. It is what the forecast of a split is made from.
+         */
+        get: operations["getEdges"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/modules/{module}/topics": {
         parameters: {
             query?: never;
@@ -545,6 +565,153 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description What a server has counted. */
+        Edges: {
+            /**
+             * Format: date-time
+             * @description When counting began.
+             */
+            since: string;
+            /**
+             * Format: date-time
+             * @description When this was read.
+             */
+            at: string;
+            /**
+             * Format: int64
+             * @description Processor time of the server so far, in microseconds.
+             */
+            cpu_us: number;
+            /** @description What carries events: inproc, or the scheme of a broker. */
+            pipe: string;
+            /** @description The modules that run here. */
+            modules: string[];
+            /** @description The calls between modules. */
+            calls: components["schemas"]["EdgeCalls"][];
+            /** @description What followed from what. */
+            sources: components["schemas"]["EdgeSource"][];
+        };
+        /** @description The calls of one method by one module. */
+        EdgeCalls: {
+            /** @description The module that calls. */
+            caller: string;
+            /** @description The module that is called. */
+            callee: string;
+            /** @description The gRPC method. */
+            method: string;
+            /**
+             * Format: int64
+             * @description How often.
+             */
+            calls: number;
+            /**
+             * Format: int64
+             * @description Of these, how many failed.
+             */
+            faults: number;
+            /**
+             * Format: int64
+             * @description Of these, whose messages were measured.
+             */
+            sized: number;
+            /**
+             * Format: int64
+             * @description Bytes in the requests of the measured ones.
+             */
+            request_bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes in their replies.
+             */
+            reply_bytes: number;
+            took: components["schemas"]["EdgeDurations"];
+        };
+        /** @description What one REST operation, method, saga or event handler did. */
+        EdgeSource: {
+            /**
+             * @description What it is; background is all that belongs to nothing else.
+             * @enum {string}
+             */
+            kind: "operation" | "method" | "saga" | "handler" | "background";
+            /** @description Its module. */
+            module: string;
+            /** @description Its name in the module; empty for background. */
+            name: string;
+            /** @description The event type that a handler handles. */
+            event?: string;
+            /**
+             * Format: int64
+             * @description How often it ran.
+             */
+            runs: number;
+            /**
+             * Format: int64
+             * @description Bytes of request bodies or events.
+             */
+            in_bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes of answers.
+             */
+            out_bytes: number;
+            took: components["schemas"]["EdgeDurations"];
+            /** @description The methods that it called. */
+            calls: components["schemas"]["EdgeCount"][];
+            /** @description The events that it published. */
+            publishes: components["schemas"]["EdgeEvents"][];
+            /** @description The sagas that it started. */
+            starts: components["schemas"]["EdgeCount"][];
+        };
+        /** @description How often something followed. */
+        EdgeCount: {
+            /** @description Its module. */
+            module: string;
+            /** @description The method or the saga. */
+            name: string;
+            /**
+             * Format: int64
+             * @description How often.
+             */
+            count: number;
+        };
+        /** @description Events of one type. */
+        EdgeEvents: {
+            /** @description The event type. */
+            type: string;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            count: number;
+            /**
+             * Format: int64
+             * @description Bytes of their payloads.
+             */
+            bytes: number;
+        };
+        /** @description How long it took, as a histogram. */
+        EdgeDurations: {
+            /**
+             * Format: int64
+             * @description All durations together, in microseconds.
+             */
+            sum_us: number;
+            /** @description The buckets that are not empty, the shortest first. */
+            buckets: components["schemas"]["EdgeBucket"][];
+        };
+        /** @description A bucket of a histogram. */
+        EdgeBucket: {
+            /**
+             * Format: int64
+             * @description The shortest duration in it, in microseconds.
+             */
+            from_us: number;
+            /**
+             * Format: int64
+             * @description How many were in it.
+             */
+            count: number;
+        };
         /** @description The event types of a module. */
         TopicList: {
             /** @description The event types. */
@@ -1284,6 +1451,32 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    getEdges: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The counts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Edges"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
     getTopics: {
         parameters: {
             query?: never;
