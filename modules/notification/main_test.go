@@ -73,13 +73,13 @@ func eachWith(t *testing.T, change func(*config.Config, *settings), fn func(t *t
 	moduletest.Each(t, []module.Spec{Module}, func(t *testing.T, cfg *config.Config) {
 		t.Parallel()
 		w := &world{
-			smtp: smtptest.Start(t, smtptest.Options{}), issuer: moduletest.NewIssuer(t, cfg, "user", "order", "notification"),
-			users: &publisher{}, orders: &publisher{},
+			smtp: smtptest.Start(t, smtptest.Options{}), users: &publisher{}, orders: &publisher{},
 		}
 		s := cfg.Modules["notification"].(*settings)
 		s.SMTP.Addr, s.SMTP.TLS, s.SMTP.From = w.smtp.Addr, "none", "Shop <no-reply@shop.example>"
 		s.Mail.RetryMin, s.Mail.RetryMax = 10*time.Millisecond, 10*time.Millisecond
 		change(cfg, s)
+		w.issuer = moduletest.NewIssuer(t, cfg, "user", "order", "notification")
 		w.host = moduletest.Start(t, cfg, w.userSpec(), w.orderSpec(), Module)
 		w.data = cfg.Data.Dir
 		fn(t, w)
@@ -324,6 +324,7 @@ func (s *stream) next(t testing.TB) (e sent, ok bool) {
 			}
 		}
 	}
+	require.NoError(t, s.lines.Err(), "the stream has not ended in order")
 	return e, false
 }
 

@@ -98,7 +98,7 @@ func wire(env *module.Env) (module.Parts, error) {
 		Mail: app.MailPolicy(s.Mail), Forget: env.Forget,
 	})
 	return module.Parts{
-		REST:       api.Routes(a, env.Cursors, env.Auth.AccessTTL),
+		REST:       api.Routes(a, env.Cursors),
 		Handlers:   api.Handlers(a),
 		Background: []func(context.Context) error{a.SendMails, a.ForgetMails, a.WatchFeeds},
 	}, nil

@@ -106,9 +106,9 @@ func ask(e *casbin.Enforcer, role string) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		n := 0
+		n := int64(0)
 		if len(line) > 0 {
-			if n, err = strconv.Atoi(line[len(line)-1]); err != nil {
+			if n, err = strconv.ParseInt(line[len(line)-1], 10, 32); err != nil {
 				return answer{}, err
 			}
 		}

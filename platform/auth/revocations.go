@@ -27,6 +27,13 @@ type Revocations struct {
 	mu       sync.RWMutex
 	sessions map[string]time.Time
 	subjects map[string]before
+	watched  map[*watch]struct{}
+}
+
+// watch is somebody who wants to know when tokens for a principal end.
+type watch struct {
+	principal Principal
+	end       func()
 }
 
 type before struct {
@@ -36,22 +43,63 @@ type before struct {
 
 // Add makes the tokens of list invalid. It may be given the same ones again.
 func (r *Revocations) Add(list ...Revocation) {
+	for _, w := range r.add(list) {
+		w.end()
+	}
+}
+
+// add returns those who must hear of it.
+func (r *Revocations) add(list []Revocation) (ended []*watch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.sessions == nil {
 		r.sessions, r.subjects = map[string]time.Time{}, map[string]before{}
 	}
+	news := false // most of a list is not, because each look at the table reads some rows once more
 	for _, v := range list {
 		if v.Session != "" {
+			_, known := r.sessions[v.Session]
+			news = news || !known
 			r.sessions[v.Session] = v.Until
 			continue
 		}
 		b := r.subjects[v.Subject]
+		news = news || v.Before > b.generation
 		b.generation = max(b.generation, v.Before)
 		if v.Until.After(b.until) {
 			b.until = v.Until
 		}
 		r.subjects[v.Subject] = b
+	}
+	if !news {
+		return nil
+	}
+	for w := range r.watched {
+		if r.has(w.principal) {
+			ended = append(ended, w)
+		}
+	}
+	return ended
+}
+
+// watch calls end when tokens for p must no longer be accepted, also when that is so already, until stop is called. It may call end
+// more than once.
+func (r *Revocations) watch(p Principal, end func()) (stop func()) {
+	w := &watch{p, end}
+	r.mu.Lock()
+	if r.watched == nil {
+		r.watched = map[*watch]struct{}{}
+	}
+	r.watched[w] = struct{}{}
+	ended := r.has(p)
+	r.mu.Unlock()
+	if ended {
+		end()
+	}
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.watched, w)
 	}
 }
 
@@ -59,6 +107,11 @@ func (r *Revocations) Add(list ...Revocation) {
 func (r *Revocations) Revoked(p Principal) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	return r.has(p)
+}
+
+// has is Revoked for whoever holds the lock.
+func (r *Revocations) has(p Principal) bool {
 	if _, ok := r.sessions[p.Session]; ok && p.Session != "" {
 		return true
 	}

@@ -94,3 +94,50 @@ func BenchmarkVerify(b *testing.B) {
 		})
 	}
 }
+
+func TestWhile(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	while := func(p Principal) <-chan struct{} {
+		token, _, err := f.signer.Sign(p)
+		require.NoError(t, err)
+		p, err = f.verifier.Verify(t.Context(), token)
+		require.NoError(t, err)
+		ctx, stop := f.verifier.While(t.Context(), p)
+		t.Cleanup(stop)
+		return ctx.Done()
+	}
+	ended := func(done <-chan struct{}, why string) {
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			t.Fatal(why)
+		}
+	}
+	session, subject, other := while(Principal{Subject: "u1", Session: "s1", Generation: 1}), while(Principal{Subject: "u1", Session: "s2", Generation: 1}), while(Principal{Subject: "u2", Session: "s3"})
+	until := RevokedUntil(f.clock.now())
+	f.revoked.Add(Revocation{Subject: "u1", Session: "s1", Until: until})
+	ended(session, "its session has ended")
+	select {
+	case <-subject:
+		t.Fatal("the user's other session goes on")
+	default:
+	}
+	f.revoked.Add(Revocation{Subject: "u1", Before: 2, Until: until})
+	ended(subject, "its user has changed")
+
+	gone := Principal{Subject: "u1", Session: "s1", Expires: f.clock.now().Add(time.Hour)}
+	late, stop := f.verifier.While(t.Context(), gone)
+	ended(late.Done(), "revoked since the token was verified")
+	stop()
+	select {
+	case <-other:
+		t.Fatal("another user's token goes on")
+	default:
+	}
+	f.clock.pass(10*time.Minute - 20*time.Millisecond)
+	last, stop := f.verifier.While(t.Context(), Principal{Subject: "u2", Session: "s3", Expires: f.clock.now().Add(20 * time.Millisecond)})
+	ended(last.Done(), "the token has expired")
+	stop()
+	require.Len(t, f.revoked.watched, 3, "those of the tokens above, until the test has ended")
+}

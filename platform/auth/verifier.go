@@ -85,6 +85,15 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) 
 	return p, err
 }
 
+// While returns a context that also ends when the token of p, which Verify has returned, expires or is revoked: what goes on for longer
+// than a request must not outlive the right to it (ASVS 5.0 7.4.1). Call stop when it is over.
+func (v *Verifier) While(ctx context.Context, p Principal) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	expiry := time.AfterFunc(p.Expires.Sub(v.now()), cancel)
+	unwatch := v.revoked.watch(p, cancel)
+	return ctx, func() { unwatch(); expiry.Stop(); cancel() }
+}
+
 // signed is Verify without the revocations.
 func (v *Verifier) signed(ctx context.Context, token string) (Principal, error) {
 	if len(token) > maxTokenLen {

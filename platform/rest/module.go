@@ -150,6 +150,11 @@ func (m *mounted) run(ctx context.Context, c *gin.Context, op *operation) {
 	if err == nil {
 		ctx, err = m.authorise(ctx, c, op)
 	}
+	if p, ok := auth.From(ctx); ok && op.streams {
+		var stop func()
+		ctx, stop = m.verifier.While(ctx, p)
+		defer stop()
+	}
 	c.Request = c.Request.WithContext(ctx)
 	var body []byte
 	if err == nil {

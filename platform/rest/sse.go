@@ -25,11 +25,12 @@ type Event struct {
 	Data []byte // any text; its line breaks are kept
 }
 
-// Stream answers with an event stream that lasts until the client leaves, the process drains, or next
-// returns an error, of which io.EOF is the orderly end. next waits for the next event; its context
-// ends after keepalive, or with the request, and next must then return the context's error without
-// having taken an event. A comment keeps the connection alive meanwhile. Use it for a GET whose
-// document answers 200 with text/event-stream: only such a one is free of the request's time limit.
+// Stream answers with an event stream that lasts until the client leaves, its access token expires or
+// is revoked, the process drains, or next returns an error, of which io.EOF is the orderly end. next
+// waits for the next event; its context ends after keepalive, or with the request, and next must then
+// return the context's error without having taken an event. A comment keeps the connection alive
+// meanwhile. Use it for a GET whose document answers 200 with text/event-stream: only such a one is
+// free of the request's time limit.
 func Stream(c *gin.Context, keepalive time.Duration, next func(ctx context.Context) (Event, error)) {
 	ctx := c.Request.Context()
 	h := c.Writer.Header()

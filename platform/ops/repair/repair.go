@@ -176,9 +176,9 @@ func (m Module) saga(ctx context.Context, action, name, id string, do func(conte
 // audited records an action with what is not empty of its filter.
 func (m Module) audited(ctx context.Context, action, object string, count, limit int, since, until time.Time, filter ...string) error {
 	detail := map[string]string{}
-	for i := 0; i < len(filter); i += 2 {
-		if filter[i+1] != "" {
-			detail[filter[i]] = filter[i+1]
+	for i := 1; i < len(filter); i += 2 {
+		if filter[i] != "" {
+			detail[filter[i-1]] = filter[i]
 		}
 	}
 	for name, n := range map[string]int{"count": count, "limit": limit} {

@@ -5,7 +5,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
@@ -20,17 +19,15 @@ import (
 
 // server implements the generated StrictServerInterface, and the stream.
 type server struct {
-	app       *app.App
-	cursors   *rest.Cursors
-	streamTTL time.Duration
+	app     *app.App
+	cursors *rest.Cursors
 }
 
 var _ StrictServerInterface = server{}
 
-// Routes returns what registers the module's REST operations. A stream lasts
-// at most streamTTL: its token is checked when it begins, and not again.
-func Routes(a *app.App, cursors *rest.Cursors, streamTTL time.Duration) func(gin.IRouter) {
-	s := server{app: a, cursors: cursors, streamTTL: streamTTL}
+// Routes returns what registers the module's REST operations.
+func Routes(a *app.App, cursors *rest.Cursors) func(gin.IRouter) {
+	s := server{app: a, cursors: cursors}
 	handler := NewStrictHandlerWithOptions(s, nil, StrictGinServerOptions{
 		RequestErrorHandlerFunc:  rest.RequestError,
 		HandlerErrorFunc:         rest.HandlerError,

@@ -18,9 +18,7 @@ const keepAlive = 15 * time.Second
 // stream sends the caller's notifications as they come. An event's id is the
 // notification's, so that a client can go on after the newest one in a list.
 func (s server) stream(c *gin.Context) {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), s.streamTTL)
-	defer cancel()
-	c.Request = c.Request.WithContext(ctx)
+	ctx := c.Request.Context()
 	user, err := caller(ctx)
 	if err != nil {
 		rest.HandlerError(c, err)

@@ -436,7 +436,7 @@ type ClientInterface interface {
 
 	// StreamNotifications Follow one's own notifications
 	//
-	// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends after the lifetime of an access token, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
+	// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends when the access token expires or is revoked, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
 	//
 	// Corresponds with GET /api/v1/notifications/stream (the `StreamNotifications` operationId).
 	StreamNotifications(ctx context.Context, params *StreamNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -547,7 +547,7 @@ func (c *Client) MarkAllNotificationsRead(ctx context.Context, params *MarkAllNo
 
 // StreamNotifications Follow one's own notifications
 //
-// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends after the lifetime of an access token, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
+// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends when the access token expires or is revoked, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
 //
 // Corresponds with GET /api/v1/notifications/stream (the `StreamNotifications` operationId).
 func (c *Client) StreamNotifications(ctx context.Context, params *StreamNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -992,7 +992,7 @@ type ClientWithResponsesInterface interface {
 
 	// StreamNotificationsWithResponse Follow one's own notifications
 	//
-	// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends after the lifetime of an access token, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
+	// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends when the access token expires or is revoked, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1914,7 +1914,7 @@ func (c *ClientWithResponses) MarkAllNotificationsReadWithResponse(ctx context.C
 
 // StreamNotificationsWithResponse Follow one's own notifications
 //
-// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends after the lifetime of an access token, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
+// Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends when the access token expires or is revoked, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -53,7 +53,7 @@ export interface paths {
         };
         /**
          * Follow one's own notifications
-         * @description Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends after the lifetime of an access token, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
+         * @description Sends each new notification as a server-sent event whose name is notification, whose id is the notification's and whose data is the Notification in JSON. Comments keep the connection alive in between. With Last-Event-ID, all that came after that notification is sent first, whether it was received from a stream or a list; without it, or with an id that is not of one's own, the stream starts from now. It ends when the access token expires or is revoked, and when the server stops: connect again with the last id. Each server lets a user have five streams at once; the next is a 429, code too_many_streams.
          */
         get: operations["streamNotifications"];
         put?: never;

@@ -52,7 +52,7 @@ func (p *pages) register(mux *http.ServeMux) {
 // browserCookie ties a request for authorisation to the browser that began it (RFC 9700 section 4.7). Lax, because the browser comes
 // from the application's site.
 func browserCookie(secure bool, value string) *http.Cookie {
-	c := &http.Cookie{Name: "cleave_login", Value: value, Path: root, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: 900, Secure: secure}
+	c := &http.Cookie{Name: "cleave_login", Value: value, Path: root, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: 900, Secure: secure} // #nosec G124 -- not Secure where the issuer is plain http, on this machine
 	if secure {
 		c.Name = "__Secure-cleave_login"
 	}
@@ -161,7 +161,7 @@ func (p *pages) decide(w http.ResponseWriter, r *http.Request) {
 		p.show(w, http.StatusServiceUnavailable, view{Page: "message", Title: "That did not work", Error: "Please start again at the application that sent you here."}, "")
 		return
 	}
-	gone := browserCookie(p.secure, "")
+	gone := browserCookie(p.secure, "") // #nosec G124 -- as browserCookie says
 	gone.MaxAge = -1
 	http.SetCookie(w, gone)
 	q.Set("iss", p.issuer)

@@ -53,7 +53,7 @@ func (s *Store) DeleteAPIKey(ctx context.Context, userID, id string) (bool, erro
 	return res.RowsAffected == 1, res.Error
 }
 
-const apiKeyColumns = "id, user_id, name, prefix, scopes, created_at, expires_at, last_used_at"
+const apiKeyColumns = "id, user_id, name, prefix, scopes, created_at, expires_at, last_used_at" // #nosec G101 -- names of columns
 
 func (s *Store) apiKeys(ctx context.Context, query string, args ...any) ([]APIKey, error) {
 	var rows []struct {
