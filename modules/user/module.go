@@ -33,11 +33,11 @@ var policy string
 var Module = module.Spec{
 	Name: "user",
 	Publishes: []event.Type{
-		userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked,
+		userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked, userv1.RolesChanged,
 		userv1.EmailVerificationRequested, userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted,
 		userv1.SecondFactorChanged, userv1.Deleted,
 	},
-	Revokes:     []revocation.Source{revocation.On(userv1.Revoked, revoked)},
+	Revokes:     []revocation.Source{revocation.On(userv1.Revoked, "revocations", revoked), revocation.On(userv1.RolesChanged, "role_changes", outdated)},
 	Migrations:  migrations.FS,
 	Constraints: store.Constraints,
 	OpenAPI:     userv1.OpenAPI,
@@ -53,6 +53,11 @@ var Module = module.Spec{
 // revoked reads which tokens an event ends.
 func revoked(e *userv1.AccessRevoked) auth.Revocation {
 	return auth.Revocation{Subject: e.GetUserId(), Session: e.GetSessionId(), Before: e.GetBeforeVersion()}
+}
+
+// outdated reads which tokens name former roles.
+func outdated(e *userv1.UserRolesChanged) auth.Revocation {
+	return auth.Revocation{Subject: e.GetUserId(), Before: e.GetVersion()}
 }
 
 // roles are what a user's tokens say; those of a disabled user have none.

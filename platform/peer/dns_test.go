@@ -77,7 +77,7 @@ func (n *nameServer) answer(question []byte) ([]byte, error) {
 func TestPeer_DNS(t *testing.T) {
 	t.Parallel()
 	names := &nameServer{}
-	a := serve(t, "127.0.0.2:0")
+	a := serve(t, "127.0.0.2:0", nil)
 	_, port, err := net.SplitHostPort(a.addr)
 	require.NoError(t, err)
 	p := dial(t, peer.Options{Target: "dns:///user.test:" + port, DNS: names.resolver(t)})
@@ -86,7 +86,7 @@ func TestPeer_DNS(t *testing.T) {
 
 	names.set("127.0.0.2")
 	reaches(t, p, a)
-	b := serve(t, "127.0.0.3:"+port)
+	b := serve(t, "127.0.0.3:"+port, nil)
 	names.set("127.0.0.2", "127.0.0.3")
 	reaches(t, p, a, b)
 

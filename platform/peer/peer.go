@@ -7,7 +7,6 @@ package peer
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net"
 	"sync"
@@ -15,12 +14,12 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/balancer/roundrobin"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/health" // the client half of health checking; the service config below asks for it
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"cleave/platform/fault"
 	"cleave/platform/rpc"
@@ -46,8 +45,11 @@ type Options struct {
 	Credentials credentials.TransportCredentials
 	Resolvers   []resolver.Builder // of registries; default: none
 	DNS         *net.Resolver      // for dns:/// targets; default: net.DefaultResolver
+	Limits      Limits             // default: DefaultLimits
 	Log         *slog.Logger       // default: discard
 	Now         func() time.Time   // default: time.Now
+	// Contracts tell which methods may be retried; default: those linked into the binary.
+	Contracts *protoregistry.Files
 }
 
 // Peer is a connection to every replica of a module in other processes. Its errors are gRPC statuses; rpc.Edge makes faults of them.
@@ -57,6 +59,9 @@ type Peer struct {
 	tracker *tracker
 	stop    context.CancelFunc
 	watched sync.WaitGroup
+
+	mu    sync.Mutex
+	edges []*Edge
 }
 
 var _ grpc.ClientConnInterface = (*Peer)(nil)
@@ -72,11 +77,17 @@ func Dial(o Options) (*Peer, error) {
 	if o.DNS == nil {
 		o.DNS = net.DefaultResolver
 	}
+	if o.Limits == (Limits{}) {
+		o.Limits = DefaultLimits()
+	}
+	if o.Contracts == nil {
+		o.Contracts = protoregistry.GlobalFiles
+	}
 	target, builder, err := o.resolve()
 	if err != nil {
 		return nil, err
 	}
-	service, err := serviceConfig(o.Module)
+	service, err := serviceConfig(o.Module, o.Limits, o.Contracts)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +106,8 @@ func Dial(o Options) (*Peer, error) {
 			MinConnectTimeout: connectTimeout,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout, PermitWithoutStream: true}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(rpc.MaxMessage), grpc.MaxCallRecvMsgSize(rpc.MaxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(rpc.MaxMessage), grpc.MaxCallRecvMsgSize(rpc.MaxMessage),
+			grpc.MaxRetryRPCBufferSize(2*rpc.MaxMessage)), // of a larger request no second attempt could be made
 	)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "peer_target", "the target %q of module %s cannot be used", o.Target, o.Module).Wrap(err)
@@ -116,15 +128,6 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery / 2, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
 	}
-}
-
-// serviceConfig is grpc's service config (github.com/grpc/grpc/blob/master/doc/service_config.md) for calls to module.
-func serviceConfig(module string) (string, error) {
-	b, err := json.Marshal(map[string]any{
-		"loadBalancingConfig": []any{map[string]any{roundrobin.Name: map[string]any{}}},
-		"healthCheckConfig":   map[string]any{"serviceName": module},
-	})
-	return string(b), err
 }
 
 // Invoke performs a unary call on one replica.

@@ -30,14 +30,10 @@ type replica struct {
 	server *grpc.Server
 	health *health.Server
 	calls  atomic.Int64
-	answer func(context.Context) error // nil: succeed
 }
 
-func (r *replica) EmptyCall(ctx context.Context, _ *testpb.Empty) (*testpb.Empty, error) {
+func (r *replica) EmptyCall(context.Context, *testpb.Empty) (*testpb.Empty, error) {
 	r.calls.Add(1)
-	if r.answer != nil {
-		return &testpb.Empty{}, r.answer(ctx)
-	}
 	return &testpb.Empty{}, nil
 }
 
@@ -50,8 +46,8 @@ func (r *replica) StreamingOutputCall(_ *testpb.StreamingOutputCallRequest, s te
 	return nil
 }
 
-// serve starts a replica at addr, where port 0 means any.
-func serve(t *testing.T, addr string, o ...grpc.ServerOption) *replica {
+// serve starts a replica at addr, where port 0 means any, with what register adds.
+func serve(t *testing.T, addr string, register func(*grpc.Server), o ...grpc.ServerOption) *replica {
 	t.Helper()
 	r := &replica{server: grpc.NewServer(append(peer.ServerOptions(), o...)...), health: health.NewServer()}
 	l, err := net.Listen("tcp", addr)
@@ -60,6 +56,9 @@ func serve(t *testing.T, addr string, o ...grpc.ServerOption) *replica {
 	r.health.SetServingStatus("user", healthpb.HealthCheckResponse_SERVING)
 	healthpb.RegisterHealthServer(r.server, r.health)
 	testpb.RegisterTestServiceServer(r.server, r)
+	if register != nil {
+		register(r.server)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -118,7 +117,7 @@ func reaches(t *testing.T, p *peer.Peer, replicas ...*replica) {
 
 func TestPeer_Balances(t *testing.T) {
 	t.Parallel()
-	a, b := serve(t, "127.0.0.1:0"), serve(t, "127.0.0.1:0")
+	a, b := serve(t, "127.0.0.1:0", nil), serve(t, "127.0.0.1:0", nil)
 	p := dial(t, peer.Options{Target: a.addr + ", " + b.addr})
 	reaches(t, p, a, b)
 	before, beforeB := a.calls.Load(), b.calls.Load()
@@ -138,7 +137,7 @@ func TestPeer_Balances(t *testing.T) {
 
 func TestPeer_ReplicaDiesAndReturns(t *testing.T) {
 	t.Parallel()
-	a, b := serve(t, "127.0.0.1:0"), serve(t, "127.0.0.1:0")
+	a, b := serve(t, "127.0.0.1:0", nil), serve(t, "127.0.0.1:0", nil)
 	p := dial(t, peer.Options{Target: a.addr + "," + b.addr})
 	reaches(t, p, a, b)
 	a.server.Stop()
@@ -148,7 +147,7 @@ func TestPeer_ReplicaDiesAndReturns(t *testing.T) {
 	}
 	require.Equal(t, peer.Ready, p.State().Status)
 	require.Equal(t, peer.Failing, state(p, a.addr).Status)
-	again := serve(t, a.addr)
+	again := serve(t, a.addr, nil)
 	reaches(t, p, again)
 	require.Equal(t, peer.Ready, state(p, a.addr).Status)
 }
@@ -164,13 +163,13 @@ func state(p *peer.Peer, addr string) peer.Address {
 
 func TestPeer_HealthDecides(t *testing.T) {
 	t.Parallel()
-	a, b := serve(t, "127.0.0.1:0"), serve(t, "127.0.0.1:0")
+	a, b := serve(t, "127.0.0.1:0", nil), serve(t, "127.0.0.1:0", nil)
 	p := dial(t, peer.Options{Target: a.addr + "," + b.addr})
 	reaches(t, p, a, b)
 	a.health.SetServingStatus("user", healthpb.HealthCheckResponse_NOT_SERVING)
 	require.Eventually(t, func() bool {
 		before := a.calls.Load()
-		return call(t, p) == nil && call(t, p) == nil && a.calls.Load() == before
+		return call(t, p) == nil && invoke(t, p, "/grpc.testing.TestService/EmptyCall") == nil && a.calls.Load() == before
 	}, 20*time.Second, 5*time.Millisecond)
 
 	b.health.Shutdown()
@@ -184,7 +183,7 @@ func TestPeer_HealthDecides(t *testing.T) {
 
 func TestPeer_NoReplica(t *testing.T) {
 	t.Parallel()
-	gone := serve(t, "127.0.0.1:0")
+	gone := serve(t, "127.0.0.1:0", nil)
 	gone.server.Stop()
 	p := dial(t, peer.Options{Target: gone.addr})
 	require.Equal(t, codes.Unavailable, status.Code(call(t, p)), "long before the deadline")
@@ -199,7 +198,7 @@ func TestPeer_NoReplica(t *testing.T) {
 
 func TestPeer_Streams(t *testing.T) {
 	t.Parallel()
-	p := dial(t, peer.Options{Target: serve(t, "127.0.0.1:0").addr})
+	p := dial(t, peer.Options{Target: serve(t, "127.0.0.1:0", nil).addr})
 	s, err := testpb.NewTestServiceClient(p).StreamingOutputCall(t.Context(), &testpb.StreamingOutputCallRequest{})
 	require.NoError(t, err)
 	for range 3 {

@@ -37,6 +37,13 @@ type State struct {
 	Since     time.Time `json:"since"`
 	Error     string    `json:"error,omitempty"` // why it is not ready, in words that may be shown
 	Addresses []Address `json:"addresses,omitempty"`
+	Edges     []Breaker `json:"edges,omitempty"`
+}
+
+// Breaker is the circuit breaker of an Edge.
+type Breaker struct {
+	Caller string `json:"caller"`
+	State  string `json:"state"` // closed, half-open or open
 }
 
 // Address is the connection to one replica. Ready means connected and trusted; its health service may still say that it does not
@@ -52,6 +59,11 @@ type Address struct {
 func (p *Peer) State() State {
 	s := p.tracker.state()
 	s.Module, s.Target = p.o.Module, p.o.Target
+	p.mu.Lock()
+	for _, e := range p.edges {
+		s.Edges = append(s.Edges, Breaker{Caller: e.caller, State: e.breaker.State().String()})
+	}
+	p.mu.Unlock()
 	if s.Status == Ready {
 		s.Error = ""
 		return s

@@ -25,19 +25,17 @@ const (
 	overlap = 16
 )
 
-// subscriber is the name of the handler in each module.
-const subscriber = "revocations"
-
 // Source is an event of the issuer that ends access tokens.
 type Source struct {
 	Type   event.Type
 	handle func(save func(context.Context, auth.Revocation) error) event.Handler
 }
 
-// On makes t a source; read says which tokens an event ends. Until is set by the platform.
-func On[T proto.Message](t event.Type, read func(T) auth.Revocation) Source {
+// On makes t a source; read says which tokens an event ends. Until is set by the platform. The name is that of the handler in each
+// module.
+func On[T proto.Message](t event.Type, name string, read func(T) auth.Revocation) Source {
 	return Source{Type: t, handle: func(save func(context.Context, auth.Revocation) error) event.Handler {
-		return event.On(t, subscriber, func(ctx context.Context, m event.Meta, e T) error {
+		return event.On(t, name, func(ctx context.Context, m event.Meta, e T) error {
 			r := read(e)
 			r.Until = auth.RevokedUntil(m.Time)
 			return save(ctx, r)

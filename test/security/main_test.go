@@ -81,8 +81,8 @@ func (r reply) code() string {
 	return p.Code
 }
 
-// call sends a request; v is the body as JSON, or nil.
-func (s *site) call(t *testing.T, method, path, token string, v any) reply {
+// call sends a request; v is the body as JSON, or nil. Headers come in pairs.
+func (s *site) call(t *testing.T, method, path, token string, v any, headers ...string) reply {
 	t.Helper()
 	var body io.Reader = http.NoBody
 	if v != nil {
@@ -97,6 +97,9 @@ func (s *site) call(t *testing.T, method, path, token string, v any) reply {
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
@@ -126,6 +129,13 @@ func (s *site) admin(t *testing.T) person {
 	})
 	require.Equal(t, http.StatusCreated, r.status, "%s", r.body)
 	return s.logIn(t, email)
+}
+
+// setRoles gives a user roles.
+func (s *site) setRoles(t *testing.T, token, id string, roles ...string) reply {
+	t.Helper()
+	tag := s.call(t, http.MethodGet, "/api/v1/users/"+id, token, nil).header.Get("ETag")
+	return s.call(t, http.MethodPut, "/api/v1/users/"+id+"/roles", token, map[string]any{"roles": roles}, "If-Match", tag)
 }
 
 func (s *site) logIn(t *testing.T, email string) person {

@@ -149,24 +149,15 @@ func (s *scene) sessionOf(t *testing.T, p person) string {
 	return ""
 }
 
-// newPerson is a user whose roles are these. There is no operation that gives a role, so the database is told.
+// newPerson is a user whose roles are these.
 func (s *scene) newPerson(t *testing.T, roles []string) person {
 	t.Helper()
-	p, d := s.customer(t), s.host.DB("user")
+	p := s.customer(t)
 	if len(roles) == 0 || slices.Equal(roles, []string{"customer"}) {
 		return p
 	}
-	require.NoError(t, d.Tx(t.Context(), func(ctx context.Context) error {
-		if err := d.Queue(ctx).Exec("DELETE FROM user_roles WHERE user_id = ?", p.id).Error; err != nil {
-			return err
-		}
-		for _, role := range roles {
-			if err := d.Queue(ctx).Exec("INSERT INTO user_roles (user_id, role) VALUES (?, ?)", p.id, role).Error; err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
+	r := s.setRoles(t, s.people["admin"].access, p.id, roles...)
+	require.Equal(t, http.StatusOK, r.status, "%s", r.body)
 	return s.logIn(t, p.email)
 }
 

@@ -29,13 +29,64 @@ func TestSignOut(t *testing.T) {
 			require.Equal(t, http.StatusOK, r.status, "%s", r.body)
 		}
 
-		t.Run("LogOut", func(t *testing.T) {
+		// end is each way but the reuse, which needs no access token.
+		for _, end := range []struct {
+			name string
+			do   func(t *testing.T, p person)
+			back bool // whether the refresh token still gives access, to the rights of now
+		}{
+			{"LogOut", func(t *testing.T, p person) {
+				require.Equal(t, http.StatusNoContent, s.call(t, http.MethodDelete, "/api/v1/sessions/current", p.access, nil).status)
+			}, false},
+			{"Disable", disable, false},
+			{"PasswordChange", func(t *testing.T, p person) {
+				r := s.call(t, http.MethodPost, "/api/v1/me/password", s.logIn(t, p.email).access, map[string]any{"current_password": password, "new_password": "a better horse"})
+				require.Equal(t, http.StatusNoContent, r.status, "%s", r.body)
+			}, false},
+			{"RoleChange", func(t *testing.T, p person) {
+				r := s.setRoles(t, root.access, p.id, "support")
+				require.Equal(t, http.StatusOK, r.status, "%s", r.body)
+			}, true},
+		} {
+			t.Run(end.name, func(t *testing.T) {
+				const n = 5
+				var took []time.Duration
+				for range n {
+					p := s.customer(t)
+					accepted(t, sites, p)
+					end.do(t, p)
+					began := time.Now()
+					refused(t, sites, p)
+					took = append(took, time.Since(began))
+					r := s.call(t, http.MethodPost, "/api/v1/sessions/refresh", "", map[string]any{"refresh_token": p.refresh})
+					if !end.back {
+						require.GreaterOrEqual(t, r.status, 400, "%s", r.body)
+						continue
+					}
+					require.Equal(t, http.StatusOK, r.status, "%s", r.body)
+					p.access = r.json(t)["access_token"].(string)
+					require.Equal(t, []any{"support"}, s.call(t, http.MethodGet, "/api/v1/me", p.access, nil).json(t)["roles"])
+					accepted(t, sites, p)
+				}
+				slices.Sort(took)
+				t.Logf("refused by every module of %d process(es): p50 %s, max of %d %s", len(sites), took[n/2], n, took[n-1])
+			})
+		}
+		t.Run("OtherSessionsGoOn", func(t *testing.T) {
 			p := s.customer(t)
 			other := s.logIn(t, p.email)
-			accepted(t, sites, p)
 			require.Equal(t, http.StatusNoContent, s.call(t, http.MethodDelete, "/api/v1/sessions/current", p.access, nil).status)
 			refused(t, sites, p)
 			accepted(t, sites, other)
+		})
+		t.Run("EnabledAgain", func(t *testing.T) {
+			p := s.customer(t)
+			disable(t, p)
+			refused(t, sites, p)
+			r := s.call(t, http.MethodPost, "/api/v1/users/"+p.id+"/enable", root.access, nil)
+			require.Equal(t, http.StatusOK, r.status, "%s", r.body)
+			accepted(t, sites, s.logIn(t, p.email))
+			refused(t, sites, p)
 		})
 		t.Run("Reuse", func(t *testing.T) {
 			p := s.customer(t)
@@ -46,30 +97,6 @@ func TestSignOut(t *testing.T) {
 			require.Equal(t, http.StatusUnauthorized, renew().status)
 			refused(t, sites, p)
 			refused(t, sites, person{access: second})
-		})
-		t.Run("Disable", func(t *testing.T) {
-			p := s.customer(t)
-			accepted(t, sites, p)
-			disable(t, p)
-			refused(t, sites, p)
-			r := s.call(t, http.MethodPost, "/api/v1/users/"+p.id+"/enable", root.access, nil)
-			require.Equal(t, http.StatusOK, r.status, "%s", r.body)
-			accepted(t, sites, s.logIn(t, p.email))
-			refused(t, sites, p)
-		})
-		t.Run("Measured", func(t *testing.T) {
-			const n = 10
-			var took []time.Duration
-			for range n {
-				p := s.customer(t)
-				accepted(t, sites, p)
-				disable(t, p)
-				began := time.Now()
-				refused(t, sites, p)
-				took = append(took, time.Since(began))
-			}
-			slices.Sort(took)
-			t.Logf("disable → refused by every module of %d process(es): p50 %s, max of %d %s", len(sites), took[n/2], n, took[n-1])
 		})
 	})
 }

@@ -9,6 +9,7 @@ var (
 	Disabled       = event.Define[*UserDisabled]()
 	Enabled        = event.Define[*UserEnabled]()
 	Revoked        = event.Define[*AccessRevoked]()
+	RolesChanged   = event.Define[*UserRolesChanged]()
 
 	EmailVerificationRequested = event.Define[*UserEmailVerificationRequested]()
 	PasswordResetRequested     = event.Define[*UserPasswordResetRequested]()

@@ -723,7 +723,7 @@ func (x *UserDisabled) GetUserId() string {
 }
 
 // AccessRevoked is published when access tokens must no longer be accepted although they have not expired: after a log-out or
-// the reuse of a refresh token those of one session, after a user was disabled or got other rights all from before that.
+// the reuse of a refresh token those of one session, after a user was disabled all from before that.
 type AccessRevoked struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The UUID of the user whose tokens end.
@@ -787,6 +787,71 @@ func (x *AccessRevoked) GetBeforeVersion() int64 {
 	return 0
 }
 
+// UserRolesChanged is published when a user has been given other roles. Access tokens that speak of the user before this version must
+// no longer be accepted.
+type UserRolesChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user's UUID.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// All roles that the user has from now on.
+	Roles []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
+	// The user's version after the change, as in the tokens' claim gen.
+	Version       int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserRolesChanged) Reset() {
+	*x = UserRolesChanged{}
+	mi := &file_modules_user_v1_user_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRolesChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRolesChanged) ProtoMessage() {}
+
+func (x *UserRolesChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_modules_user_v1_user_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRolesChanged.ProtoReflect.Descriptor instead.
+func (*UserRolesChanged) Descriptor() ([]byte, []int) {
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *UserRolesChanged) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserRolesChanged) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *UserRolesChanged) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // UserEnabled is published when a disabled user has been let in again.
 type UserEnabled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -798,7 +863,7 @@ type UserEnabled struct {
 
 func (x *UserEnabled) Reset() {
 	*x = UserEnabled{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[14]
+	mi := &file_modules_user_v1_user_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +875,7 @@ func (x *UserEnabled) String() string {
 func (*UserEnabled) ProtoMessage() {}
 
 func (x *UserEnabled) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[14]
+	mi := &file_modules_user_v1_user_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +888,7 @@ func (x *UserEnabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEnabled.ProtoReflect.Descriptor instead.
 func (*UserEnabled) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{14}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UserEnabled) GetUserId() string {
@@ -849,7 +914,7 @@ type UserEmailVerificationRequested struct {
 
 func (x *UserEmailVerificationRequested) Reset() {
 	*x = UserEmailVerificationRequested{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[15]
+	mi := &file_modules_user_v1_user_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +926,7 @@ func (x *UserEmailVerificationRequested) String() string {
 func (*UserEmailVerificationRequested) ProtoMessage() {}
 
 func (x *UserEmailVerificationRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[15]
+	mi := &file_modules_user_v1_user_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +939,7 @@ func (x *UserEmailVerificationRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEmailVerificationRequested.ProtoReflect.Descriptor instead.
 func (*UserEmailVerificationRequested) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{15}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UserEmailVerificationRequested) GetUserId() string {
@@ -914,7 +979,7 @@ type UserPasswordResetRequested struct {
 
 func (x *UserPasswordResetRequested) Reset() {
 	*x = UserPasswordResetRequested{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[16]
+	mi := &file_modules_user_v1_user_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +991,7 @@ func (x *UserPasswordResetRequested) String() string {
 func (*UserPasswordResetRequested) ProtoMessage() {}
 
 func (x *UserPasswordResetRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[16]
+	mi := &file_modules_user_v1_user_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1004,7 @@ func (x *UserPasswordResetRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserPasswordResetRequested.ProtoReflect.Descriptor instead.
 func (*UserPasswordResetRequested) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{16}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UserPasswordResetRequested) GetUserId() string {
@@ -974,7 +1039,7 @@ type UserPasswordChanged struct {
 
 func (x *UserPasswordChanged) Reset() {
 	*x = UserPasswordChanged{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[17]
+	mi := &file_modules_user_v1_user_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1051,7 @@ func (x *UserPasswordChanged) String() string {
 func (*UserPasswordChanged) ProtoMessage() {}
 
 func (x *UserPasswordChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[17]
+	mi := &file_modules_user_v1_user_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1064,7 @@ func (x *UserPasswordChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserPasswordChanged.ProtoReflect.Descriptor instead.
 func (*UserPasswordChanged) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{17}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UserPasswordChanged) GetUserId() string {
@@ -1020,7 +1085,7 @@ type UserRegistrationAttempted struct {
 
 func (x *UserRegistrationAttempted) Reset() {
 	*x = UserRegistrationAttempted{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[18]
+	mi := &file_modules_user_v1_user_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1097,7 @@ func (x *UserRegistrationAttempted) String() string {
 func (*UserRegistrationAttempted) ProtoMessage() {}
 
 func (x *UserRegistrationAttempted) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[18]
+	mi := &file_modules_user_v1_user_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1110,7 @@ func (x *UserRegistrationAttempted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserRegistrationAttempted.ProtoReflect.Descriptor instead.
 func (*UserRegistrationAttempted) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{18}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UserRegistrationAttempted) GetUserId() string {
@@ -1068,7 +1133,7 @@ type UserSecondFactorChanged struct {
 
 func (x *UserSecondFactorChanged) Reset() {
 	*x = UserSecondFactorChanged{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[19]
+	mi := &file_modules_user_v1_user_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1145,7 @@ func (x *UserSecondFactorChanged) String() string {
 func (*UserSecondFactorChanged) ProtoMessage() {}
 
 func (x *UserSecondFactorChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[19]
+	mi := &file_modules_user_v1_user_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1158,7 @@ func (x *UserSecondFactorChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserSecondFactorChanged.ProtoReflect.Descriptor instead.
 func (*UserSecondFactorChanged) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{19}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UserSecondFactorChanged) GetUserId() string {
@@ -1122,7 +1187,7 @@ type UserDeleted struct {
 
 func (x *UserDeleted) Reset() {
 	*x = UserDeleted{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[20]
+	mi := &file_modules_user_v1_user_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1199,7 @@ func (x *UserDeleted) String() string {
 func (*UserDeleted) ProtoMessage() {}
 
 func (x *UserDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[20]
+	mi := &file_modules_user_v1_user_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1212,7 @@ func (x *UserDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserDeleted.ProtoReflect.Descriptor instead.
 func (*UserDeleted) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{20}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UserDeleted) GetUserId() string {
@@ -1205,7 +1270,11 @@ const file_modules_user_v1_user_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12%\n" +
-	"\x0ebefore_version\x18\x03 \x01(\x03R\rbeforeVersion\"&\n" +
+	"\x0ebefore_version\x18\x03 \x01(\x03R\rbeforeVersion\"[\n" +
+	"\x10UserRolesChanged\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x14\n" +
+	"\x05roles\x18\x02 \x03(\tR\x05roles\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\"&\n" +
 	"\vUserEnabled\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x8a\x01\n" +
 	"\x1eUserEmailVerificationRequested\x12\x17\n" +
@@ -1246,7 +1315,7 @@ func file_modules_user_v1_user_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_modules_user_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+	file_modules_user_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 	file_modules_user_v1_user_proto_goTypes  = []any{
 		(*Money)(nil),                          // 0: cleave.user.v1.Money
 		(*User)(nil),                           // 1: cleave.user.v1.User
@@ -1262,23 +1331,24 @@ var (
 		(*UserProfileChanged)(nil),             // 11: cleave.user.v1.UserProfileChanged
 		(*UserDisabled)(nil),                   // 12: cleave.user.v1.UserDisabled
 		(*AccessRevoked)(nil),                  // 13: cleave.user.v1.AccessRevoked
-		(*UserEnabled)(nil),                    // 14: cleave.user.v1.UserEnabled
-		(*UserEmailVerificationRequested)(nil), // 15: cleave.user.v1.UserEmailVerificationRequested
-		(*UserPasswordResetRequested)(nil),     // 16: cleave.user.v1.UserPasswordResetRequested
-		(*UserPasswordChanged)(nil),            // 17: cleave.user.v1.UserPasswordChanged
-		(*UserRegistrationAttempted)(nil),      // 18: cleave.user.v1.UserRegistrationAttempted
-		(*UserSecondFactorChanged)(nil),        // 19: cleave.user.v1.UserSecondFactorChanged
-		(*UserDeleted)(nil),                    // 20: cleave.user.v1.UserDeleted
-		(*timestamppb.Timestamp)(nil),          // 21: google.protobuf.Timestamp
+		(*UserRolesChanged)(nil),               // 14: cleave.user.v1.UserRolesChanged
+		(*UserEnabled)(nil),                    // 15: cleave.user.v1.UserEnabled
+		(*UserEmailVerificationRequested)(nil), // 16: cleave.user.v1.UserEmailVerificationRequested
+		(*UserPasswordResetRequested)(nil),     // 17: cleave.user.v1.UserPasswordResetRequested
+		(*UserPasswordChanged)(nil),            // 18: cleave.user.v1.UserPasswordChanged
+		(*UserRegistrationAttempted)(nil),      // 19: cleave.user.v1.UserRegistrationAttempted
+		(*UserSecondFactorChanged)(nil),        // 20: cleave.user.v1.UserSecondFactorChanged
+		(*UserDeleted)(nil),                    // 21: cleave.user.v1.UserDeleted
+		(*timestamppb.Timestamp)(nil),          // 22: google.protobuf.Timestamp
 	}
 )
 
 var file_modules_user_v1_user_proto_depIdxs = []int32{
-	21, // 0: cleave.user.v1.User.created_at:type_name -> google.protobuf.Timestamp
+	22, // 0: cleave.user.v1.User.created_at:type_name -> google.protobuf.Timestamp
 	1,  // 1: cleave.user.v1.GetUsersResponse.users:type_name -> cleave.user.v1.User
 	0,  // 2: cleave.user.v1.ReserveCreditRequest.amount:type_name -> cleave.user.v1.Money
-	21, // 3: cleave.user.v1.UserEmailVerificationRequested.expires_at:type_name -> google.protobuf.Timestamp
-	21, // 4: cleave.user.v1.UserPasswordResetRequested.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 3: cleave.user.v1.UserEmailVerificationRequested.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 4: cleave.user.v1.UserPasswordResetRequested.expires_at:type_name -> google.protobuf.Timestamp
 	2,  // 5: cleave.user.v1.UserService.GetUsers:input_type -> cleave.user.v1.GetUsersRequest
 	4,  // 6: cleave.user.v1.UserService.ReserveCredit:input_type -> cleave.user.v1.ReserveCreditRequest
 	6,  // 7: cleave.user.v1.UserService.CaptureCredit:input_type -> cleave.user.v1.CaptureCreditRequest
@@ -1305,7 +1375,7 @@ func file_modules_user_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_modules_user_v1_user_proto_rawDesc), len(file_modules_user_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -120,6 +120,20 @@ func (s server) DisableUser(ctx context.Context, r DisableUserRequestObject) (Di
 	return DisableUser200JSONResponse{Body: body, Headers: DisableUser200ResponseHeaders{ETag: rest.ETag(u.Version)}}, err
 }
 
+// SetRoles implements PUT /api/v1/users/{user_id}/roles.
+func (s server) SetRoles(ctx context.Context, r SetRolesRequestObject) (SetRolesResponseObject, error) {
+	version, err := rest.ParseIfMatch(r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.app.SetRoles(ctx, r.UserID.String(), version, r.Body.Roles)
+	if err != nil {
+		return nil, err
+	}
+	body, err := wireUser(u)
+	return SetRoles200JSONResponse{Body: body, Headers: SetRoles200ResponseHeaders{ETag: rest.ETag(u.Version)}}, err
+}
+
 // EnableUser implements POST /api/v1/users/{user_id}/enable.
 func (s server) EnableUser(ctx context.Context, r EnableUserRequestObject) (EnableUserResponseObject, error) {
 	u, err := s.app.EnableUser(ctx, r.UserID.String())

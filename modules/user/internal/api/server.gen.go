@@ -656,6 +656,14 @@ type SessionList struct {
 	Items []Session `json:"items"`
 }
 
+// SetRoles The roles that a user shall have.
+//
+// Example: {"roles":["customer","support"]}
+type SetRoles struct {
+	// Roles All of them; others are taken away.
+	Roles []string `json:"roles"`
+}
+
 // TokenPair The tokens of a session.
 //
 // Example: {"access_token":"eyJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiIwMTk3YTVjMiJ9.c2lnbmF0dXJl","expires_in":600,"refresh_token":"3nJ0c8mVYw5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk4","token_type":"Bearer","user_id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20"}
@@ -943,6 +951,12 @@ type EnableUserParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// SetRolesParams defines parameters for SetRoles.
+type SetRolesParams struct {
+	// IfMatch The ETag that the change is based on. Without it the answer is 428; when it is no longer the current one, 412.
+	IfMatch IfMatch `json:"If-Match"`
+}
+
 // RequestEmailVerificationJSONRequestBody defines body for RequestEmailVerification for application/json ContentType.
 type RequestEmailVerificationJSONRequestBody = EmailRequest
 
@@ -1002,6 +1016,9 @@ type CreateFirstAdminJSONRequestBody = CreateFirstAdmin
 
 // TopUpCreditJSONRequestBody defines body for TopUpCredit for application/json ContentType.
 type TopUpCreditJSONRequestBody = TopUpCredit
+
+// SetRolesJSONRequestBody defines body for SetRoles for application/json ContentType.
+type SetRolesJSONRequestBody = SetRoles
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1104,6 +1121,9 @@ type ServerInterface interface {
 	// EnableUser Enable a user
 	// (POST /api/v1/users/{user_id}/enable)
 	EnableUser(c *gin.Context, userID openapi_types.UUID, params EnableUserParams)
+	// SetRoles Set a user's roles
+	// (PUT /api/v1/users/{user_id}/roles)
+	SetRoles(c *gin.Context, userID openapi_types.UUID, params SetRolesParams)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -2274,6 +2294,57 @@ func (siw *ServerInterfaceWrapper) EnableUser(c *gin.Context) {
 	siw.Handler.EnableUser(c, userID, params)
 }
 
+// SetRoles operation middleware
+func (siw *ServerInterfaceWrapper) SetRoles(c *gin.Context) {
+	var err error
+	_ = err
+
+	// ------------- Path parameter "user_id" -------------
+	var userID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", c.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter user_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SetRolesParams
+
+	headers := c.Request.Header
+
+	// ------------- Required header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for If-Match, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter If-Match: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	} else {
+		siw.ErrorHandler(c, fmt.Errorf("Header parameter If-Match is required, but not found"), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetRoles(c, userID, params)
+}
+
 // GinServerOptions provides options for the Gin server.
 type GinServerOptions struct {
 	BaseURL      string
@@ -2333,6 +2404,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/users/:user_id/credit/top-ups", wrapper.TopUpCredit)
 	router.POST(options.BaseURL+"/api/v1/users/:user_id/disable", wrapper.DisableUser)
 	router.POST(options.BaseURL+"/api/v1/users/:user_id/enable", wrapper.EnableUser)
+	router.PUT(options.BaseURL+"/api/v1/users/:user_id/roles", wrapper.SetRoles)
 	router.POST(options.BaseURL+"/api/v1/users/first-admin", wrapper.CreateFirstAdmin)
 }
 
@@ -3060,6 +3132,37 @@ func (response EnableUser200JSONResponse) VisitEnableUserResponse(w http.Respons
 	return err
 }
 
+type SetRolesRequestObject struct {
+	UserID openapi_types.UUID `json:"user_id"`
+	Params SetRolesParams
+	Body   *SetRolesJSONRequestBody
+}
+
+type SetRolesResponseObject interface {
+	VisitSetRolesResponse(w http.ResponseWriter) error
+}
+
+type SetRoles200ResponseHeaders struct {
+	ETag string
+}
+
+type SetRoles200JSONResponse struct {
+	Body    User
+	Headers SetRoles200ResponseHeaders
+}
+
+func (response SetRoles200JSONResponse) VisitSetRolesResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// RequestEmailVerification Ask for a mail to verify an address
@@ -3161,6 +3264,9 @@ type StrictServerInterface interface {
 	// EnableUser Enable a user
 	// (POST /api/v1/users/{user_id}/enable)
 	EnableUser(ctx context.Context, request EnableUserRequestObject) (EnableUserResponseObject, error)
+	// SetRoles Set a user's roles
+	// (PUT /api/v1/users/{user_id}/roles)
+	SetRoles(ctx context.Context, request SetRolesRequestObject) (SetRolesResponseObject, error)
 }
 
 type (
@@ -4429,6 +4535,51 @@ func (sh *strictHandler) EnableUser(ctx *gin.Context, userID openapi_types.UUID,
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(EnableUserResponseObject); ok {
 		if err := validResponse.VisitEnableUserResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetRoles operation middleware
+func (sh *strictHandler) SetRoles(ctx *gin.Context, userID openapi_types.UUID, params SetRolesParams) {
+	var request SetRolesRequestObject
+
+	request.UserID = userID
+	request.Params = params
+
+	var body SetRolesJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetRoles(ctx.Request.Context(), request.(SetRolesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetRoles")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetRolesResponseObject); ok {
+		if err := validResponse.VisitSetRolesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

@@ -110,7 +110,7 @@ func withApp(ctx context.Context, tool *module.Tool, fn func(context.Context, *a
 	}
 	bus := event.NewBus(event.Options{Log: slog.New(slog.DiscardHandler), Now: tool.Now, NewID: module.NewID})
 	a := app.New(app.Deps{
-		DB: d, Store: store.New(d), Events: bus.Publisher("user", d, []event.Type{userv1.Revoked}),
+		DB: d, Store: store.New(d), Events: bus.Publisher("user", d, []event.Type{userv1.Revoked, userv1.RolesChanged}),
 		Audit: audit.New(d, cfg.Auth.Issuer, tool.Now), Now: tool.Now, NewID: module.NewID, Issuer: cfg.Auth.Issuer, Audience: tool.Modules,
 	})
 	who := "unknown"

@@ -31,7 +31,7 @@ var (
 	ErrScope                  = fault.New(fault.Unprocessable, "scope_invalid", "a scope is not among those that may be given")
 	ErrLogInDisabled          = fault.New(fault.Forbidden, "user_disabled", "the user is disabled")
 	ErrDisableSelf            = fault.New(fault.Conflict, "own_account", "nobody can disable themselves")
-	ErrLastAdmin              = fault.New(fault.Conflict, "last_admin", "the last administrator cannot be disabled")
+	ErrLastAdmin              = fault.New(fault.Conflict, "last_admin", "there must be an administrator who is not disabled, and this is the last one")
 	ErrFirstAdminExists       = fault.New(fault.Conflict, "first_admin_exists", "there is an administrator already")
 	ErrFirstAdminTokenInvalid = fault.New(fault.Forbidden, "first_admin_token_invalid", "the token is not the one that the server printed")
 	ErrPasswordsBusy          = fault.New(fault.Exhausted, "passwords_busy", "too many log-ins and registrations at once: try again")

@@ -3,14 +3,35 @@ package domain
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
 // The roles that this module hands out. What each may do is in policy.csv.
 const (
 	RoleCustomer = "customer"
+	RoleSupport  = "support"
 	RoleAdmin    = "admin"
 )
+
+// Roles are those that a user can have. Machines have the role service, which is no user's.
+func Roles() []string { return []string{RoleCustomer, RoleSupport, RoleAdmin} }
+
+// CheckRoles refuses, as Unprocessable at path, a list that names a role twice, one that is not among Roles, or none.
+func CheckRoles(path string, roles []string) error {
+	if len(roles) == 0 {
+		return outOfBounds(path, "too_short", "must name a role: to bar a user, disable them")
+	}
+	for i, role := range roles {
+		switch {
+		case !slices.Contains(Roles(), role):
+			return outOfBounds(path, "role_unknown", "must be among "+strings.Join(Roles(), ", "))
+		case slices.Contains(roles[:i], role):
+			return outOfBounds(path, "duplicate", "must name each role once")
+		}
+	}
+	return nil
+}
 
 // User is a person who can log in.
 type User struct {
@@ -70,6 +91,17 @@ func (u *User) SetDisabled(disabled bool, now time.Time) bool {
 		return false
 	}
 	u.Disabled = disabled
+	u.touch(now)
+	return true
+}
+
+// SetRoles gives the user these roles instead of the present ones, in alphabetical order. It reports false when they are the same.
+func (u *User) SetRoles(roles []string, now time.Time) bool {
+	roles = slices.Sorted(slices.Values(roles))
+	if slices.Equal(roles, slices.Sorted(slices.Values(u.Roles))) {
+		return false
+	}
+	u.Roles = roles
 	u.touch(now)
 	return true
 }

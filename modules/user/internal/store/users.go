@@ -80,6 +80,19 @@ func (s *Store) InsertRole(ctx context.Context, userID, role string) error {
 	return s.db.Queue(ctx).Exec("INSERT INTO user_roles (user_id, role) VALUES (?, ?)", userID, role).Error
 }
 
+// ReplaceRoles queues that a user has the roles of u and no others.
+func (s *Store) ReplaceRoles(ctx context.Context, u domain.User) error {
+	if err := s.db.Queue(ctx).Exec("DELETE FROM user_roles WHERE user_id = ?", u.ID).Error; err != nil {
+		return err
+	}
+	for _, role := range u.Roles {
+		if err := s.InsertRole(ctx, u.ID, role); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // UpdateUser writes the user's profile and state if the stored version is still the one before u's; else it is ErrStale.
 func (s *Store) UpdateUser(ctx context.Context, u domain.User) error {
 	res := s.db.Conn(ctx).Exec(`UPDATE users SET email = ?, email_lower = ?, display_name = ?, search = ?, disabled = ?, version = ?, updated_at = ?,
@@ -172,18 +185,18 @@ func (s *Store) ListUsers(ctx context.Context, f UserFilter, p Page) ([]domain.U
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 // LockAdmins returns the ids of the administrators who are not disabled. Until the transaction ends, no other one changes
-// these users or passes LockAdmins.
+// these users or passes LockAdmins. It locks the roles as well: Postgres looks again only at locked rows when it has waited.
 func (s *Store) LockAdmins(ctx context.Context) ([]string, error) {
 	var ids []string
 	err := s.db.Conn(ctx).Raw(`SELECT u.id FROM users u JOIN user_roles r ON r.user_id = u.id AND r.role = 'admin'
-		WHERE NOT u.disabled ORDER BY u.id` + s.forUpdate("u")).Scan(&ids).Error
+		WHERE NOT u.disabled ORDER BY u.id` + s.forUpdate("u, r")).Scan(&ids).Error
 	return ids, err
 }
 
-// forUpdate locks the rows of a table that a query reads. On SQLite the transaction holds the only writer anyway.
-func (s *Store) forUpdate(table string) string {
+// forUpdate locks the rows of tables that a query reads. On SQLite the transaction holds the only writer anyway.
+func (s *Store) forUpdate(tables string) string {
 	if s.db.Dialect() == "sqlite" {
 		return ""
 	}
-	return " FOR UPDATE OF " + table
+	return " FOR UPDATE OF " + tables
 }

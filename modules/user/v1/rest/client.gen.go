@@ -698,6 +698,14 @@ type SessionList struct {
 	Items []Session `json:"items"`
 }
 
+// SetRoles The roles that a user shall have.
+//
+// Example: {"roles":["customer","support"]}
+type SetRoles struct {
+	// Roles All of them; others are taken away.
+	Roles []string `json:"roles"`
+}
+
 // TokenPair The tokens of a session.
 //
 // Example: {"access_token":"eyJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiIwMTk3YTVjMiJ9.c2lnbmF0dXJl","expires_in":600,"refresh_token":"3nJ0c8mVYw5rT1qLx9Zb2KdF7sHgPaEu6iWoRtNvBk4","token_type":"Bearer","user_id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20"}
@@ -1050,6 +1058,12 @@ type EnableUserParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// SetRolesParams defines parameters for SetRoles.
+type SetRolesParams struct {
+	// IfMatch The ETag that the change is based on. Without it the answer is 428; when it is no longer the current one, 412.
+	IfMatch IfMatch `json:"If-Match"`
+}
+
 // RequestEmailVerificationJSONRequestBody defines body for RequestEmailVerification for application/json ContentType.
 type RequestEmailVerificationJSONRequestBody = EmailRequest
 
@@ -1109,6 +1123,9 @@ type CreateFirstAdminJSONRequestBody = CreateFirstAdmin
 
 // TopUpCreditJSONRequestBody defines body for TopUpCredit for application/json ContentType.
 type TopUpCreditJSONRequestBody = TopUpCredit
+
+// SetRolesJSONRequestBody defines body for SetRoles for application/json ContentType.
+type SetRolesJSONRequestBody = SetRoles
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -1633,6 +1650,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/v1/users/{user_id}/enable (the `EnableUser` operationId).
 	EnableUser(ctx context.Context, userID openapi_types.UUID, params *EnableUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetRolesWithBody Set a user's roles
+	//
+	// Gives the user these roles and no others: customer, support, admin. Access tokens that name the former roles end; the user's sessions go on. The last administrator who is not disabled must stay one (409, code last_admin).
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /api/v1/users/{user_id}/roles (the `SetRoles` operationId).
+	SetRolesWithBody(ctx context.Context, userID openapi_types.UUID, params *SetRolesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetRoles Set a user's roles
+	//
+	// Gives the user these roles and no others: customer, support, admin. Access tokens that name the former roles end; the user's sessions go on. The last administrator who is not disabled must stay one (409, code last_admin).
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /api/v1/users/{user_id}/roles (the `SetRoles` operationId).
+	SetRoles(ctx context.Context, userID openapi_types.UUID, params *SetRolesParams, body SetRolesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // RequestEmailVerificationWithBody Ask for a mail to verify an address
@@ -2606,6 +2641,44 @@ func (c *Client) DisableUser(ctx context.Context, userID openapi_types.UUID, par
 // Corresponds with POST /api/v1/users/{user_id}/enable (the `EnableUser` operationId).
 func (c *Client) EnableUser(ctx context.Context, userID openapi_types.UUID, params *EnableUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEnableUserRequest(c.Server, userID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetRolesWithBody Set a user's roles
+//
+// Gives the user these roles and no others: customer, support, admin. Access tokens that name the former roles end; the user's sessions go on. The last administrator who is not disabled must stay one (409, code last_admin).
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /api/v1/users/{user_id}/roles (the `SetRoles` operationId).
+func (c *Client) SetRolesWithBody(ctx context.Context, userID openapi_types.UUID, params *SetRolesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetRolesRequestWithBody(c.Server, userID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetRoles Set a user's roles
+//
+// Gives the user these roles and no others: customer, support, admin. Access tokens that name the former roles end; the user's sessions go on. The last administrator who is not disabled must stay one (409, code last_admin).
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /api/v1/users/{user_id}/roles (the `SetRoles` operationId).
+func (c *Client) SetRoles(ctx context.Context, userID openapi_types.UUID, params *SetRolesParams, body SetRolesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetRolesRequest(c.Server, userID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4234,6 +4307,66 @@ func NewEnableUserRequest(server string, userID openapi_types.UUID, params *Enab
 	return req, nil
 }
 
+// NewSetRolesRequest calls the generic SetRoles builder with application/json body
+func NewSetRolesRequest(server string, userID openapi_types.UUID, params *SetRolesParams, body SetRolesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetRolesRequestWithBody(server, userID, params, "application/json", bodyReader)
+}
+
+// NewSetRolesRequestWithBody constructs an http.Request for the SetRoles method, with any body, and a specified content type
+func NewSetRolesRequestWithBody(server string, userID openapi_types.UUID, params *SetRolesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "user_id", userID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/users/%s/roles", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -4753,6 +4886,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/users/{user_id}/enable (the `EnableUser` operationId).
 	EnableUserWithResponse(ctx context.Context, userID openapi_types.UUID, params *EnableUserParams, reqEditors ...RequestEditorFn) (*EnableUserResponse, error)
+
+	// SetRolesWithBodyWithResponse Set a user's roles
+	//
+	// Gives the user these roles and no others: customer, support, admin. Access tokens that name the former roles end; the user's sessions go on. The last administrator who is not disabled must stay one (409, code last_admin).
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/v1/users/{user_id}/roles (the `SetRoles` operationId).
+	SetRolesWithBodyWithResponse(ctx context.Context, userID openapi_types.UUID, params *SetRolesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRolesResponse, error)
+
+	// SetRolesWithResponse Set a user's roles
+	//
+	// Gives the user these roles and no others: customer, support, admin. Access tokens that name the former roles end; the user's sessions go on. The last administrator who is not disabled must stay one (409, code last_admin).
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/v1/users/{user_id}/roles (the `SetRoles` operationId).
+	SetRolesWithResponse(ctx context.Context, userID openapi_types.UUID, params *SetRolesParams, body SetRolesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRolesResponse, error)
 }
 
 // RequestEmailVerificationResponse429Headers the declared response headers of an HTTP 429 response for RequestEmailVerification
@@ -8735,6 +8886,166 @@ func (r EnableUserResponse) ContentType() string {
 	return ""
 }
 
+// SetRolesResponse200Headers the declared response headers of an HTTP 200 response for SetRoles
+type SetRolesResponse200Headers struct {
+	ETag string
+}
+
+// SetRolesResponse401Headers the declared response headers of an HTTP 401 response for SetRoles
+type SetRolesResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// SetRolesResponse429Headers the declared response headers of an HTTP 429 response for SetRoles
+type SetRolesResponse429Headers struct {
+	RetryAfter int32
+}
+
+// SetRolesResponse503Headers the declared response headers of an HTTP 503 response for SetRoles
+type SetRolesResponse503Headers struct {
+	RetryAfter int32
+}
+
+type SetRolesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *User
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationProblemJSON412 *PreconditionFailed
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *ContentTooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *UnprocessableContent
+	// ApplicationProblemJSON428 the response for an HTTP 428 `application/problem+json` response
+	ApplicationProblemJSON428 *PreconditionRequired
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalServerError
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetRolesResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *SetRolesResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *SetRolesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *SetRolesResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetRolesResponse) GetJSON200() *User {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON412() *PreconditionFailed {
+	return r.ApplicationProblemJSON412
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON413() *ContentTooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON422() *UnprocessableContent {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON428 returns the response for an HTTP 428 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON428() *PreconditionRequired {
+	return r.ApplicationProblemJSON428
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON500() *InternalServerError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r SetRolesResponse) GetApplicationProblemJSON503() *ServiceUnavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r SetRolesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetRolesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetRolesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetRolesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // RequestEmailVerificationWithBodyWithResponse Ask for a mail to verify an address
 //
 // Mails a token, good for 24 hours, to the user who has the address, unless it is verified. The answer is the same whether there is such a user or not.
@@ -9528,6 +9839,36 @@ func (c *ClientWithResponses) EnableUserWithResponse(ctx context.Context, userID
 		return nil, err
 	}
 	return ParseEnableUserResponse(rsp)
+}
+
+// SetRolesWithBodyWithResponse Set a user's roles
+//
+// Gives the user these roles and no others: customer, support, admin. Access tokens that name the former roles end; the user's sessions go on. The last administrator who is not disabled must stay one (409, code last_admin).
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/v1/users/{user_id}/roles (the `SetRoles` operationId).
+func (c *ClientWithResponses) SetRolesWithBodyWithResponse(ctx context.Context, userID openapi_types.UUID, params *SetRolesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRolesResponse, error) {
+	rsp, err := c.SetRolesWithBody(ctx, userID, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetRolesResponse(rsp)
+}
+
+// SetRolesWithResponse Set a user's roles
+//
+// Gives the user these roles and no others: customer, support, admin. Access tokens that name the former roles end; the user's sessions go on. The last administrator who is not disabled must stay one (409, code last_admin).
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/v1/users/{user_id}/roles (the `SetRoles` operationId).
+func (c *ClientWithResponses) SetRolesWithResponse(ctx context.Context, userID openapi_types.UUID, params *SetRolesParams, body SetRolesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRolesResponse, error) {
+	rsp, err := c.SetRoles(ctx, userID, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetRolesResponse(rsp)
 }
 
 // ParseRequestEmailVerificationResponse parses an HTTP response from a RequestEmailVerificationWithResponse call
@@ -13449,6 +13790,166 @@ func ParseEnableUserResponse(rsp *http.Response) (*EnableUserResponse, error) {
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers EnableUserResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseSetRolesResponse parses an HTTP response from a SetRolesWithResponse call
+func ParseSetRolesResponse(rsp *http.Response) (*SetRolesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetRolesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest User
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON412 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ContentTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableContent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 428:
+		var dest PreconditionRequired
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON428 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetRolesResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers SetRolesResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers SetRolesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers SetRolesResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
