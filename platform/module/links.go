@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
@@ -18,11 +18,13 @@ import (
 	"cleave/platform/peer"
 	"cleave/platform/rest"
 	"cleave/platform/rpc"
+	"cleave/platform/trust"
 )
 
 // links are the connections between this process and those that run other
 // modules, or call the ones of this process.
 type links struct {
+	self     *trust.Identity
 	peers    map[string]*peer.Peer // by module
 	listener net.Listener
 	server   *grpc.Server
@@ -35,8 +37,22 @@ type links struct {
 func (h *Host) connect(ctx context.Context) (err error) {
 	t := h.cfg.Topology
 	h.links = &links{peers: map[string]*peer.Peer{}}
+	if t.Addr == "" && len(h.away) == 0 {
+		return nil
+	}
+	h.links.self, err = trust.Load(t.TLSCert, t.TLSKey, t.TLSCA, h.o.Log, h.o.Now)
+	if err != nil {
+		return fmt.Errorf("topology.tls_cert, topology.tls_key, topology.tls_ca: %w", err)
+	}
+	for _, s := range h.here {
+		if !slices.Contains(h.links.self.Modules(), s.Name) {
+			return fmt.Errorf("topology.tls_cert is for %s, and this process runs the module %s: use a certificate that names it", h.links.self.ID(), s.Name)
+		}
+	}
 	for _, s := range h.away {
-		h.links.peers[s.Name], err = peer.Dial(peer.Options{Module: s.Name, Target: t.Peers[s.Name], Credentials: insecure.NewCredentials(), Log: h.o.Log, Now: h.o.Now})
+		h.links.peers[s.Name], err = peer.Dial(peer.Options{
+			Module: s.Name, Target: t.Peers[s.Name], Credentials: h.links.self.ClientCredentials(s.Name), Log: h.o.Log, Now: h.o.Now,
+		})
 		if err != nil {
 			return fmt.Errorf("topology.peers.%s: %w", s.Name, err)
 		}
@@ -51,10 +67,6 @@ func (h *Host) connect(ctx context.Context) (err error) {
 	return nil
 }
 
-// identity is how the modules of this process are known to the module named,
-// and the modules of other processes here.
-func (h *Host) identity(string) rpc.Identity { return rpc.Local{} }
-
 // serveProcesses answers other processes: calls of the modules that run here,
 // and requests of clients that they took.
 func (h *Host) serveProcesses() {
@@ -64,7 +76,7 @@ func (h *Host) serveProcesses() {
 	}
 	callees := map[string]grpc.UnaryServerInterceptor{} // by gRPC service
 	l.server = grpc.NewServer(append(peer.ServerOptions(),
-		grpc.Creds(insecure.NewCredentials()),
+		grpc.Creds(l.self.ServerCredentials()),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 			service, _, _ := strings.Cut(strings.TrimPrefix(info.FullMethod, "/"), "/")
 			if callee := callees[service]; callee != nil {
@@ -79,7 +91,7 @@ func (h *Host) serveProcesses() {
 			r.parts.RPC(h.traffic.Registrar(r.spec.Name, l.server))
 			for service := range l.server.GetServiceInfo() {
 				if _, ok := before[service]; !ok {
-					callees[service] = rpc.ServerInterceptor(h.identity(r.spec.Name), h.policy, h.o.Log)
+					callees[service] = rpc.ServerInterceptor(l.self.Calls(r.spec.Name), h.policy, h.o.Log)
 				}
 			}
 		}

@@ -171,7 +171,7 @@ func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocg
 		if channel := channels[to]; channel != nil {
 			target = channel
 		} else {
-			target, identity = h.links.peers[to], h.identity(to)
+			target, identity = h.links.peers[to].Edge(r.spec.Name), h.links.self.Calls(to)
 		}
 		if h.o.Faults.Conn != nil {
 			target = h.o.Faults.Conn(r.spec.Name, to, target)
