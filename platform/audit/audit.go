@@ -19,6 +19,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"time"
@@ -44,7 +45,7 @@ const (
 // Actor is who did something: the subject that an issuer knows. Identity is both of them.
 type Actor struct {
 	Issuer  string // of the access token, or "cli" for the command line and "system" for the process itself
-	Subject string // a user's id, or the name of the operating system's user
+	Subject string // a user's id, or the name of the operating system's user; of an outside issuer see auth.SubjectOf
 }
 
 // String is the actor as ISSUER:SUBJECT.
@@ -124,6 +125,13 @@ func (l *Log) complete(ctx context.Context, e *Entry) error {
 			return fault.New(fault.Internal, "audit_actor_missing", "internal error").Wrap(fmt.Errorf("nobody is known to have done %s", e.Action))
 		}
 		e.Actor = Actor{Issuer: cmp.Or(p.Issuer, l.issuer), Subject: p.Subject}
+		if p.IssuerSubject != "" { // the subject is a hash of it, which tells a reader nothing
+			e.Detail = maps.Clone(e.Detail)
+			if e.Detail == nil {
+				e.Detail = map[string]string{}
+			}
+			e.Detail["issuer_subject"] = p.IssuerSubject
+		}
 	}
 	if e.Address == "" {
 		e.Address = telemetry.Peer(ctx)

@@ -78,6 +78,24 @@ func TestAppend(t *testing.T) {
 	})
 }
 
+// TestAppend_OutsideIssuer names the person as their issuer does: the subject alone is a hash.
+func TestAppend_OutsideIssuer(t *testing.T) {
+	t.Parallel()
+	d, l := setup(t, dbtest.SQLite(t))
+	e := audit.Entry{Action: "shop:close", Object: "shop/1", Detail: map[string]string{"why": "stocktaking"}}
+	ctx := auth.With(t.Context(), auth.Principal{Issuer: "https://other.example", Subject: "5", IssuerSubject: "ada"})
+	require.NoError(t, appendEntry(ctx, d, l, e))
+	require.NoError(t, appendEntry(ctx, d, l, audit.Entry{Action: "shop:open", Object: "shop/1"}))
+
+	all, err := l.List(ctx, audit.Filter{})
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.Equal(t, audit.Actor{Issuer: "https://other.example", Subject: "5"}, all[0].Actor)
+	require.ElementsMatch(t, []map[string]string{{"issuer_subject": "ada"}, {"why": "stocktaking", "issuer_subject": "ada"}},
+		[]map[string]string{all[0].Detail, all[1].Detail})
+	require.Len(t, e.Detail, 1, "the caller's map is the caller's")
+}
+
 func TestAppend_Refused(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, c db.Config) {

@@ -16,7 +16,7 @@ import (
 // address never identifies.
 type Principal struct {
 	Issuer     string    // set by the verifier; a signer uses its own
-	Subject    string    // the user's id; unique per issuer and never reused
+	Subject    string    // the user's id; never reused, and unlike those of any other issuer (see SubjectOf)
 	Session    string    // the login the token descends from; "" for a client of its own
 	Client     string    // the OAuth client that the token was issued to
 	Generation int64     // the subject's state that the token speaks of; see Revocation
@@ -25,6 +25,9 @@ type Principal struct {
 	Audience   []string  // whom the token is for
 	Expires    time.Time // of the token; set by the verifier, without the leeway
 	Actor      string    // who acts for the subject (RFC 8693 section 4.1); "" for itself
+
+	// IssuerSubject is what an outside issuer calls the subject; "" when the issuer is ours. It is for people to read: Subject identifies.
+	IssuerSubject string
 }
 
 // Service is whom a module acts as on its own, in its event handlers. Without a decision it owns nothing: a handler's use case is

@@ -66,15 +66,15 @@ func (k *keyring) get(ctx context.Context, kid string) (*ecdsa.PublicKey, error)
 func (k *keyring) fetch(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := k.now()
-	if !k.tried.IsZero() && now.Sub(k.tried) < keyFetchGap {
+	if !k.tried.IsZero() && k.now().Sub(k.tried) < keyFetchGap {
 		return k.err
 	}
-	k.tried = now
 	// The outcome serves every request, so it must not end with this one.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keyFetchTimeout)
 	defer cancel()
 	keys, err := k.source.PublicKeys(ctx)
+	now := k.now()
+	k.tried = now // the end: those who waited for this try must not each make their own
 	if k.err = err; err != nil {
 		return err
 	}

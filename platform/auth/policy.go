@@ -151,6 +151,16 @@ func (p *Policy) Known(permission string) bool {
 	return ok
 }
 
+// HasRole reports whether a rule, in force or inherited, is about the role.
+func (p *Policy) HasRole(role string) bool {
+	for _, byRole := range p.current.Load().answers {
+		if _, ok := byRole[role]; ok {
+			return true
+		}
+	}
+	return false
+}
+
 // Decide returns the widest scope in which any of the principal's roles, or a role they inherit, has the permission. The
 // principal's Scopes only take away, and without any the role service has nothing. Unknown roles and permissions give Deny. REST, calls between modules and event handlers
 // all ask here.

@@ -28,9 +28,10 @@ var errRevoked = fault.New(fault.Unauthenticated, "token_revoked", "the session 
 
 var errToken = fault.New(fault.Unauthenticated, "token_invalid", "the access token is not valid")
 
-// Verifier checks access tokens of one issuer for one audience.
+// Verifier checks access tokens of the own issuer for one audience, and of the outside issuers that it trusts for theirs.
 type Verifier struct {
 	keys     *keyring
+	outside  *Issuers
 	revoked  *Revocations
 	parser   *jwt.Parser
 	now      func() time.Time
@@ -39,6 +40,7 @@ type Verifier struct {
 
 type verifiedToken struct {
 	principal Principal
+	keys      interface{ holds(kid string) bool } // of its issuer
 	kid       string
 	expires   time.Time
 }
@@ -73,6 +75,9 @@ func NewVerifier(keys KeySource, issuer, audience string, revoked *Revocations, 
 	}
 }
 
+// Trust lets the verifier accept tokens of these issuers, too. Call it before the first Verify.
+func (v *Verifier) Trust(outside *Issuers) { v.outside = outside }
+
 // Verify returns the token's principal. Every defect of the token is a fault of kind
 // Unauthenticated (code token_expired, token_revoked or token_invalid, whose cause says why);
 // Unavailable when the issuer's keys cannot be had. The signature is checked once per token: until
@@ -100,13 +105,17 @@ func (v *Verifier) signed(ctx context.Context, token string) (Principal, error) 
 		return Principal{}, errToken.Wrap(errors.New("longer than 8 KiB"))
 	}
 	sum := sha256.Sum256([]byte(token))
-	if t, ok := v.verified.Get(sum); ok && v.keys.holds(t.kid) {
+	if t, ok := v.verified.Get(sum); ok && t.keys.holds(t.kid) {
 		if v.now().Before(t.expires) {
 			return t.principal, nil
 		}
 		v.verified.Remove(sum)
 	}
-	t, err := v.check(ctx, token)
+	check := v.check
+	if o := v.outside.of(token); o != nil {
+		check = o.check
+	}
+	t, err := check(ctx, token)
 	if err != nil {
 		return Principal{}, err
 	}
@@ -122,30 +131,41 @@ func (v *Verifier) check(ctx context.Context, token string) (verifiedToken, erro
 		if typ = strings.ToLower(typ); typ != tokenType && typ != "application/"+tokenType {
 			return nil, errors.New("typ is not at+jwt") // RFC 9068 section 4
 		}
-		for _, h := range foreignHeaders {
-			if _, ok := t.Header[h]; ok {
-				return nil, errors.New("header " + h + " is not accepted")
-			}
+		if err := noForeignKey(t.Header); err != nil {
+			return nil, err
 		}
 		kid, _ = t.Header["kid"].(string)
 		return v.keys.get(ctx, kid)
 	})
-	var f *fault.Error
 	switch {
-	case errors.As(err, &f):
-		return verifiedToken{}, f
-	case errors.Is(err, jwt.ErrTokenExpired):
-		return verifiedToken{}, fault.New(fault.Unauthenticated, "token_expired", "the access token has expired").Wrap(err)
 	case err != nil:
-		return verifiedToken{}, errToken.Wrap(err)
+		return verifiedToken{}, refusal(err)
 	case c.Subject == "":
 		return verifiedToken{}, errToken.Wrap(errors.New("no subject"))
 	}
-	return verifiedToken{
-		principal: c.principal(),
-		kid:       kid,
-		expires:   c.ExpiresAt.Add(leeway),
-	}, nil
+	return verifiedToken{principal: c.principal(), keys: v.keys, kid: kid, expires: c.ExpiresAt.Add(leeway)}, nil
+}
+
+// noForeignKey refuses a token whose header would bring its own key.
+func noForeignKey(header map[string]any) error {
+	for _, h := range foreignHeaders {
+		if _, ok := header[h]; ok {
+			return errors.New("header " + h + " is not accepted")
+		}
+	}
+	return nil
+}
+
+// refusal is the fault of a token that the parser refuses.
+func refusal(err error) error {
+	var f *fault.Error
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return fault.New(fault.Unauthenticated, "token_expired", "the access token has expired").Wrap(err)
+	}
+	return errToken.Wrap(err)
 }
 
 func (c *claims) principal() Principal {

@@ -61,7 +61,7 @@ func newValidator() *validator.Validate {
 		return strings.ToLower(f.Name)
 	})
 	for tag, ok := range map[string]func(string) bool{
-		"listen_addr": listenAddr, "postgres_dsn": postgresDSN, "web_origin": webOrigin, "pipe_url": pipeURL.MatchString,
+		"listen_addr": listenAddr, "postgres_dsn": postgresDSN, "web_origin": webOrigin, "pipe_url": pipeURL.MatchString, "issuer_url": issuerURL,
 	} {
 		// RegisterValidation fails only for an empty or a reserved tag.
 		_ = v.RegisterValidation(tag, func(fl validator.FieldLevel) bool { return ok(fl.Field().String()) })
@@ -120,11 +120,12 @@ func (l *loader) collect(prefix string, err error) {
 		name := prefix + index.ReplaceAllString(path, ".$1")
 		k, ok := l.schema.find(name)
 		if !ok { // an element of a list
-			k, _ = l.schema.find(prefix + index.ReplaceAllString(path, ""))
+			k = l.schema.element(prefix + path)
 		}
 		source := l.origin[name]
 		if source == "" {
-			source = l.origin[k.name]
+			list, _, _ := strings.Cut(prefix+path, "[")
+			source = l.origin[list]
 		}
 		if source == "" {
 			source = sourceDefault

@@ -138,6 +138,8 @@ type Auth struct {
 	KeyEncryptionKey string `mapstructure:"key_encryption_key" validate:"omitempty,min=32,max=1024" secret:"true"`
 	// KeyEncryptionKeyOld is the one before, which is needed once to encrypt the keys anew.
 	KeyEncryptionKeyOld string `mapstructure:"key_encryption_key_old" validate:"omitempty,min=32,max=1024" secret:"true"`
+	// Issuers are outside issuers whose access tokens are accepted, too.
+	Issuers []Issuer `mapstructure:"issuers" validate:"max=16,unique=Issuer,dive" allowed:"a list of at most 16 different issuers with issuer and audience each; in a variable as JSON"`
 }
 
 // Events is the delivery of events between modules.
@@ -203,7 +205,9 @@ func Default() *Config {
 		DB:    DB{Modules: map[string]string{}, MigrateOnStart: true},
 		Log:   Log{Level: "info"},
 		Trace: Trace{Exporter: "none"},
-		Auth:  Auth{Issuer: "http://127.0.0.1:8080", AccessTTL: 10 * time.Minute, RefreshTTL: 30 * 24 * time.Hour, KeyRotation: 30 * 24 * time.Hour},
+		Auth: Auth{
+			Issuer: "http://127.0.0.1:8080", AccessTTL: 10 * time.Minute, RefreshTTL: 30 * 24 * time.Hour, KeyRotation: 30 * 24 * time.Hour, Issuers: []Issuer{},
+		},
 		Events: Events{
 			Pipe: "inproc", PipeRetention: 30 * 24 * time.Hour,
 			Batch: 50, Poll: 500 * time.Millisecond, MaxAttempts: 10,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -38,7 +39,11 @@ func (l *loader) fill() {
 		} else if decode(raw, target) == nil {
 			continue
 		}
-		l.problems = append(l.problems, Problem{Key: name, Value: k.show(raw), Source: l.origin[name], Allowed: l.schema.allowed(k)})
+		p := Problem{Key: name, Value: k.show(raw), Source: l.origin[name], Allowed: l.schema.allowed(k)}
+		if t := k.field.Type; t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct {
+			p.Message = name + ": " + oneLine(decode(raw, target))
+		}
+		l.problems = append(l.problems, p)
 	}
 }
 
@@ -91,6 +96,12 @@ func strict(from, to reflect.Type, value any) (any, error) {
 			return nil, errType
 		}
 		return strconv.ParseFloat(fmt.Sprint(value), to.Bits())
+	case kind == reflect.Slice && to.Elem().Kind() == reflect.Struct && isText:
+		var list []any
+		if err := json.Unmarshal([]byte(text), &list); err != nil {
+			return nil, errType
+		}
+		return list, nil
 	case kind == reflect.Slice && isText:
 		items := []string{}
 		for item := range strings.SplitSeq(text, ",") {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -51,10 +52,42 @@ func text(v any) string {
 	case []string:
 		return strings.Join(v, ",")
 	}
-	if r := reflect.ValueOf(v); r.Kind() == reflect.Map && r.Len() == 0 {
+	switch r := reflect.ValueOf(v); {
+	case (r.Kind() == reflect.Map || r.Kind() == reflect.Slice) && r.Len() == 0:
 		return ""
+	case r.Kind() == reflect.Slice && r.Type().Elem().Kind() == reflect.Struct:
+		return fields(r)
 	}
 	return fmt.Sprint(v)
+}
+
+// fields is a list of structs as JSON with the names that the file has, without what is empty.
+func fields(list reflect.Value) string {
+	var plain func(v reflect.Value) any
+	plain = func(v reflect.Value) any {
+		switch {
+		case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+			out := make([]any, v.Len())
+			for i := range out {
+				out[i] = plain(v.Index(i))
+			}
+			return out
+		case v.Kind() == reflect.Struct:
+			out := map[string]any{}
+			for i := range v.NumField() {
+				if f := v.Field(i); !f.IsZero() {
+					out[v.Type().Field(i).Tag.Get("mapstructure")] = plain(f)
+				}
+			}
+			return out
+		}
+		return v.Interface()
+	}
+	b, err := json.Marshal(plain(list))
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 // shortDuration leaves out the trailing zero units: 10m rather than 10m0s.

@@ -95,6 +95,31 @@ func (s *schema) find(name string) (key, bool) {
 	return key{}, false
 }
 
+// element returns the key of an element of a list, or of a field of one, whose path is as auth.issuers[0].audience.
+func (s *schema) element(path string) key {
+	name, _, _ := strings.Cut(path, "[")
+	k, ok := s.find(name)
+	if !ok {
+		return key{name: path, field: reflect.StructField{Type: reflect.TypeFor[string]()}}
+	}
+	rest := strings.TrimPrefix(index.ReplaceAllString(path, ""), name)
+	for part := range strings.SplitSeq(strings.TrimPrefix(rest, "."), ".") {
+		t := k.field.Type
+		if t.Kind() == reflect.Slice {
+			t = t.Elem()
+		}
+		if t.Kind() != reflect.Struct {
+			break
+		}
+		for i := range t.NumField() {
+			if f := t.Field(i); f.Tag.Get("mapstructure") == part {
+				k = key{name: k.name + "." + part, field: f, parent: t, secret: f.Tag.Get("secret")}
+			}
+		}
+	}
+	return k
+}
+
 // fromEnv returns the dotted name that the variable sets.
 func (s *schema) fromEnv(variable string) (string, bool) {
 	if name, ok := s.byEnv[variable]; ok {

@@ -47,6 +47,7 @@ type Host struct {
 	policy   *auth.Policy
 	keys     auth.KeySource
 	revoked  *auth.Revocations
+	issuers  *auth.Issuers // outside ones
 	api      *rest.API
 	listener net.Listener
 	server   *http.Server
@@ -133,7 +134,11 @@ func NewHost(cfg *config.Config, o Options, specs ...Spec) (*Host, error) {
 	if err != nil {
 		return nil, &StartError{err}
 	}
-	return &Host{cfg: cfg, specs: sorted, here: here, away: away, o: o, policy: decides, metrics: metrics.New(o.Version), traffic: traffic.New(o.Now), revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
+	issuers, err := outsideIssuers(cfg, decides, o)
+	if err != nil {
+		return nil, &StartError{err}
+	}
+	return &Host{cfg: cfg, specs: sorted, here: here, away: away, o: o, policy: decides, issuers: issuers, metrics: metrics.New(o.Version), traffic: traffic.New(o.Now), revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
 }
 
 // serveGC is the garbage collector's percentage while serving

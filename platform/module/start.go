@@ -202,7 +202,9 @@ func (h *Host) mount() error {
 	h.metrics.Watch(h.o.Now, databases...)
 	h.api = rest.New(rest.Options{
 		Verifier: func(audience string) *auth.Verifier {
-			return auth.NewVerifier(h.keys, h.cfg.Auth.Issuer, audience, h.revoked, h.o.Now)
+			v := auth.NewVerifier(h.keys, h.cfg.Auth.Issuer, audience, h.revoked, h.o.Now)
+			v.Trust(h.issuers)
+			return v
 		},
 		Limits: h.limits(), TrustedProxies: h.cfg.HTTP.TrustedProxies, CORSOrigins: h.cfg.HTTP.CORSOrigins,
 		HTTPS:  strings.HasPrefix(h.cfg.BaseURL(""), "https://") || h.cfg.HTTP.TLSCert != "",
@@ -261,6 +263,7 @@ func (h *Host) serve() {
 		}
 		h.start(r.spec.Name+" idempotency keys", func(ctx context.Context) error { return h.purge(ctx, r.db) })
 	}
+	h.start("outside issuers", h.issuers.Run)
 	h.start("rate limits", h.api.ShareLimits)
 	h.start("events", h.bus.Run)
 	h.awaitSubscriptions()

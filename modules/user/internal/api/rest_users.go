@@ -42,7 +42,7 @@ func (s server) GetProfile(ctx context.Context, _ GetProfileRequestObject) (GetP
 	if err != nil {
 		return nil, err
 	}
-	u, err := s.app.User(ctx, p.Subject)
+	u, err := s.app.Self(ctx, p.Subject)
 	if err != nil {
 		return nil, err
 	}

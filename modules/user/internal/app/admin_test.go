@@ -171,7 +171,7 @@ func TestUpdateProfile(t *testing.T) {
 		_, err = f.UpdateProfile(ctx, u.ID, 2, app.ProfileChange{Email: &bad})
 		require.Error(t, err)
 		_, err = f.UpdateProfile(ctx, f.NewID(), 1, app.ProfileChange{DisplayName: &name})
-		require.ErrorIs(t, err, domain.ErrUserNotFound)
+		require.ErrorIs(t, err, domain.ErrNoAccount)
 
 		var done atomic.Int64
 		g, gctx := errgroup.WithContext(ctx)

@@ -38,7 +38,7 @@ func TestDeleteAccount(t *testing.T) {
 		require.ErrorIs(t, err, domain.ErrCredentials)
 		_, err = f.ExchangeAPIKey(ctx, key)
 		require.ErrorIs(t, err, domain.ErrAPIKey)
-		require.ErrorIs(t, f.DeleteAccount(ctx, g.p, secret, ""), domain.ErrUserNotFound, "again")
+		require.ErrorIs(t, f.DeleteAccount(ctx, g.p, secret, ""), domain.ErrNoAccount, "again")
 		require.EqualValues(t, 2, f.count(t, "SELECT count(*) FROM outbox WHERE key = ?", g.ID), "what had not left is gone")
 		require.EqualValues(t, 1, f.events(t, userv1.Deleted, g.ID))
 		require.EqualValues(t, 1, f.events(t, userv1.Revoked, g.ID))

@@ -8,7 +8,8 @@ import (
 	"cleave/platform/auth"
 )
 
-// LogOut ends the session of the caller's access token. It does nothing when the session has ended.
+// LogOut ends the session of the caller's access token. It does nothing when the session has ended, or when the token is of none: it
+// is a client's of its own, or an outside issuer's.
 func (a *App) LogOut(ctx context.Context, p auth.Principal) error {
 	return a.DB.Tx(ctx, func(ctx context.Context) error {
 		return a.endSession(ctx, p.Session, p.Subject)
@@ -17,6 +18,9 @@ func (a *App) LogOut(ctx context.Context, p auth.Principal) error {
 
 // endSession ends a session of a user together with its access tokens, unless it has ended already.
 func (a *App) endSession(ctx context.Context, id, userID string) error {
+	if id == "" {
+		return nil
+	}
 	ended, err := a.Store.RevokeSession(ctx, id, userID, a.now())
 	if err != nil || !ended {
 		return err

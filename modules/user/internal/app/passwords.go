@@ -24,7 +24,7 @@ func (a *App) hashPassword(ctx context.Context, path, wanted string, e domain.Em
 // confirmPassword reads a user who is logged in and gives their password once more, before something that a thief of the session
 // must not do (ASVS 5.0 7.5.1). A wrong one is ErrPasswordWrong.
 func (a *App) confirmPassword(ctx context.Context, userID, given string) (domain.User, error) {
-	u, err := a.Store.User(ctx, userID)
+	u, err := a.Self(ctx, userID)
 	if err != nil {
 		return domain.User{}, err
 	}

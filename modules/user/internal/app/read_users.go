@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 
 	"cleave/modules/user/internal/domain"
 	"cleave/modules/user/internal/store"
@@ -9,6 +10,15 @@ import (
 
 // User reads a user.
 func (a *App) User(ctx context.Context, id string) (domain.User, error) { return a.Store.User(ctx, id) }
+
+// Self reads the user who asks. Without an account, as users of outside issuers and clients of their own are, it is ErrNoAccount.
+func (a *App) Self(ctx context.Context, id string) (domain.User, error) {
+	u, err := a.Store.User(ctx, id)
+	if errors.Is(err, domain.ErrUserNotFound) {
+		err = domain.ErrNoAccount
+	}
+	return u, err
+}
 
 // Users reads those of the given users that exist.
 func (a *App) Users(ctx context.Context, ids []string) ([]domain.User, error) {

@@ -22,7 +22,7 @@ func (a *App) UpdateProfile(ctx context.Context, id string, version int64, pc Pr
 	}
 	var u domain.User
 	err = a.DB.Tx(ctx, func(ctx context.Context) (err error) {
-		if u, err = a.Store.User(ctx, id); err != nil {
+		if u, err = a.Self(ctx, id); err != nil {
 			return err
 		}
 		if u.Version != version {

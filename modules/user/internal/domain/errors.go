@@ -5,6 +5,7 @@ import "cleave/platform/fault"
 // The refusals that have to do with users and sessions.
 var (
 	ErrUserNotFound  = fault.New(fault.NotFound, "user_not_found", "there is no such user")
+	ErrNoAccount     = fault.New(fault.Forbidden, "account_missing", "this needs an account here")
 	ErrEmailTaken    = fault.New(fault.Conflict, "email_taken", "the e-mail address is in use already")
 	ErrStale         = fault.New(fault.Stale, "", "the user has been changed since")
 	ErrCredentials   = fault.New(fault.Unauthenticated, "credentials_invalid", "the e-mail address or the password is wrong")

@@ -1,0 +1,43 @@
+package module
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+
+	"cleave/platform/auth"
+	"cleave/platform/auth/discovery"
+	"cleave/platform/config"
+)
+
+// outsideIssuers are those of the configuration. A role that no policy knows, or our own name, would only show in requests that are
+// refused for no visible reason.
+func outsideIssuers(cfg *config.Config, policy *auth.Policy, o Options) (*auth.Issuers, error) {
+	list := make([]auth.OutsideIssuer, len(cfg.Auth.Issuers))
+	for n, i := range cfg.Auth.Issuers {
+		list[n] = auth.OutsideIssuer{
+			Issuer: i.Issuer, Audience: i.Audience, Algorithms: i.Algorithms, Type: i.Type, SubjectClaim: cmp.Or(i.SubjectClaim, "sub"),
+			RolesClaim: i.RolesClaim, ScopeClaim: i.ScopeClaim, DefaultRole: i.DefaultRole,
+			Keys: discovery.Source{Issuer: i.Issuer, JWKS: i.JWKSURL, CAFile: i.CAFile, TokenFile: i.TokenFile}.Keys,
+		}
+		if len(i.Algorithms) == 0 {
+			list[n].Algorithms = []string{"RS256"} // OpenID Connect Core section 15.1
+		}
+		for _, r := range i.Roles {
+			list[n].Roles = append(list[n].Roles, auth.RoleMapping{Value: r.Value, Role: r.Role, Scopes: r.Scopes})
+		}
+	}
+	issuers, err := auth.NewIssuers(list, o.Log, o.Now)
+	if err != nil {
+		return nil, fmt.Errorf("auth.issuers: %w", err)
+	}
+	if issuers.Has(cfg.Auth.Issuer) {
+		return nil, errors.New("auth.issuers: auth.issuer is this process's own issuer, and cannot be an outside one")
+	}
+	for _, role := range issuers.Roles() {
+		if !policy.HasRole(role) {
+			return nil, fmt.Errorf("auth.issuers: no policy knows the role %q", role)
+		}
+	}
+	return issuers, nil
+}
