@@ -106,7 +106,7 @@ func kept[K comparable, V any](n int) *lru.Cache[K, V] {
 // keyOf is different for any two principals and callees that differ.
 func keyOf(callee string, p *auth.Principal) [sha256.Size]byte {
 	b := make([]byte, 0, 512)
-	for _, s := range [...]string{callee, p.Issuer, p.Subject, p.Session, p.Client, p.Actor} {
+	for _, s := range [...]string{callee, p.Issuer, p.Subject, p.Session, p.Client, p.Actor, p.IssuerSubject} {
 		b = appendString(b, s)
 	}
 	for _, list := range [...][]string{p.Roles, p.Scopes, p.Audience} {

@@ -23,7 +23,7 @@ import (
 // everything is a principal with each field filled.
 func everything() auth.Principal {
 	return auth.Principal{
-		Issuer: "https://id.example", Subject: "u1", Session: "s1", Client: "c1", Generation: 7, Actor: "a1",
+		Issuer: "https://id.example", Subject: "u1", Session: "s1", Client: "c1", Generation: 7, Actor: "a1", IssuerSubject: "ada",
 		Roles: []string{"customer", "support"}, Scopes: []string{"order"}, Audience: []string{"user", "order"},
 		Expires: time.Date(2026, 11, 23, 12, 0, 0, 5, time.UTC),
 	}
