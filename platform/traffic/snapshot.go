@@ -62,7 +62,7 @@ type Events struct {
 // Snapshot returns the counts so far. What happens meanwhile may be in some of
 // them and not in others.
 func (r *Recorder) Snapshot() Snapshot {
-	s := Snapshot{Since: r.began, At: r.now(), CPU: cpuTime().Microseconds(), Modules: []string{}, Calls: []Calls{}, Sources: []Activity{}}
+	s := Snapshot{Since: r.began, At: r.now(), CPU: CPU().Microseconds(), Modules: []string{}, Calls: []Calls{}, Sources: []Activity{}}
 	r.mu.Lock()
 	edges := slices.Clone(r.edges)
 	r.mu.Unlock()
