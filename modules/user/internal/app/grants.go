@@ -29,6 +29,7 @@ type Grant struct {
 	Refresh   string        // "" for none
 	Nonce     string
 	AuthAt    time.Time
+	Factors   int // that the user has shown
 }
 
 // BeginAuthorization keeps a request for authorisation and returns its id and the secret of the browser that it belongs to.
@@ -52,21 +53,24 @@ func (a *App) Authorization(ctx context.Context, id, browser string) (store.Auth
 	return r, c, err
 }
 
-// LogInFor checks a password for a request, as LogIn does. It does not ask for a second factor, so a user who has one gets
-// ErrFactorMissing: the password alone must not let them in anywhere.
-func (a *App) LogInFor(ctx context.Context, r store.AuthRequest, email, password string) error {
+// LogInFor checks a password for a request, as LogIn does. A user with a second factor gets a challenge for LogInSecondFactorFor
+// instead: the password alone must not let them in anywhere.
+func (a *App) LogInFor(ctx context.Context, r store.AuthRequest, email, password string) (*Challenge, error) {
 	u, err := a.authenticate(ctx, email, password)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f, exists, err := a.Store.SecondFactor(ctx, u.ID)
-	switch {
-	case err != nil:
-		return err
-	case exists && f.Confirmed:
-		return domain.ErrFactorMissing
+	if c, err := a.challenge(ctx, u); err != nil || c != nil {
+		return c, err
 	}
-	return a.DB.Tx(ctx, func(ctx context.Context) error { return a.Store.LogInAuthRequest(ctx, r.ID, u.ID, a.now()) })
+	return nil, a.DB.Tx(ctx, func(ctx context.Context) error { return a.Store.LogInAuthRequest(ctx, r.ID, u.ID, false, a.now()) })
+}
+
+// LogInSecondFactorFor answers a challenge of LogInFor with a code, with the refusals and limits of LogInSecondFactor.
+func (a *App) LogInSecondFactorFor(ctx context.Context, r store.AuthRequest, token, code string) error {
+	return a.answerChallenge(ctx, token, code, func(ctx context.Context, u domain.User) error {
+		return a.Store.LogInAuthRequest(ctx, r.ID, u.ID, true, a.now())
+	})
 }
 
 // Consent gives the request of a user who has logged in a code.
@@ -147,7 +151,10 @@ func (a *App) openGrant(ctx context.Context, c store.OAuthClient, r store.AuthRe
 	if err != nil {
 		return Grant{}, err
 	}
-	g.Nonce, g.AuthAt = r.Nonce, r.AuthAt
+	g.Nonce, g.AuthAt, g.Factors = r.Nonce, r.AuthAt, 1
+	if r.SecondFactor {
+		g.Factors = 2
+	}
 	return g, a.Store.InsertSession(ctx, s, hash, now)
 }
 
@@ -235,13 +242,14 @@ func (a *App) ExchangeGrant(_ context.Context, c store.OAuthClient, subject auth
 
 // RevokeRefreshToken ends the session of a client's refresh token (RFC 7009); false when it is none of the client's.
 func (a *App) RevokeRefreshToken(ctx context.Context, c store.OAuthClient, token string) (found bool, err error) {
-	return found, a.DB.Tx(ctx, func(ctx context.Context) error {
+	err = a.DB.Tx(ctx, func(ctx context.Context) error {
 		s, _, known, err := a.Store.SessionOfToken(ctx, hashToken(token))
 		if found = known && s.ClientID == c.ID; err != nil || !found {
 			return err
 		}
 		return a.endSession(ctx, s.ID, s.UserID)
 	})
+	return found, err
 }
 
 // EndSession ends a session of a user, as a log-out does.

@@ -128,22 +128,31 @@ func (a *App) challenge(ctx context.Context, u domain.User) (*Challenge, error) 
 // LogInSecondFactor begins the session of a challenge with a code. A challenge that does not hold, was tried
 // domain.MaxChallengeAttempts times, or is older than a new password, is ErrChallenge; a wrong code is ErrLogInCode.
 func (a *App) LogInSecondFactor(ctx context.Context, token, code string) (Tokens, error) {
+	var tokens Tokens
+	err := a.answerChallenge(ctx, token, code, func(ctx context.Context, u domain.User) (err error) {
+		tokens, err = a.beginSession(ctx, u)
+		return err
+	})
+	return tokens, err
+}
+
+// answerChallenge checks a code and then, in the transaction that uses the challenge up, lets its user in.
+func (a *App) answerChallenge(ctx context.Context, token, code string, in func(ctx context.Context, u domain.User) error) error {
 	hash := hashToken(token)
 	u, err := a.tryChallenge(ctx, hash)
 	if err != nil {
-		return Tokens{}, err
+		return err
 	}
 	err = a.checkCode(ctx, u.ID, code)
 	switch {
 	case errors.Is(err, domain.ErrCodeWrong):
-		return Tokens{}, domain.ErrLogInCode
+		return domain.ErrLogInCode
 	case errors.Is(err, domain.ErrFactorOff):
-		return Tokens{}, domain.ErrChallenge
+		return domain.ErrChallenge
 	case err != nil:
-		return Tokens{}, err
+		return err
 	}
-	var tokens Tokens
-	err = a.DB.Tx(ctx, func(ctx context.Context) error {
+	return a.DB.Tx(ctx, func(ctx context.Context) error {
 		first, err := a.Store.UseChallenge(ctx, hash)
 		switch {
 		case err != nil:
@@ -151,10 +160,8 @@ func (a *App) LogInSecondFactor(ctx context.Context, token, code string) (Tokens
 		case !first:
 			return domain.ErrChallenge
 		}
-		tokens, err = a.beginSession(ctx, u)
-		return err
+		return in(ctx, u)
 	})
-	return tokens, err
 }
 
 // ResealSecrets brings the secrets of authenticators that are encrypted with another key, or not at all, to the present one.

@@ -18,7 +18,6 @@ var (
 	ErrLogInCode     = fault.New(fault.Unauthenticated, "code_wrong", "the code is wrong, or was used before")
 	ErrCodeRequired  = fault.New(fault.Unprocessable, "code_required", "this takes the second factor as well").
 				With(fault.Field{Path: "/code", Code: "required", Message: "is missing"})
-	ErrFactorMissing          = fault.New(fault.Forbidden, "second_factor_missing", "this log-in cannot ask for your second factor")
 	ErrChallenge              = fault.New(fault.Unauthenticated, "challenge_invalid", "log in with the password again")
 	ErrAPIKey                 = fault.New(fault.Unauthenticated, "api_key_invalid", "the API key is not valid")
 	ErrAPIKeyNotFound         = fault.New(fault.NotFound, "api_key_not_found", "there is no such API key")

@@ -6,11 +6,14 @@ import (
 	"crypto/subtle"
 	_ "embed"
 	"encoding/base64"
+	"errors"
 	"html/template"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"cleave/modules/user/internal/app"
+	"cleave/modules/user/internal/domain"
 	"cleave/modules/user/internal/store"
 	"cleave/platform/fault"
 )
@@ -28,8 +31,8 @@ type pages struct {
 
 // view is what the template shows.
 type view struct {
-	Page, Title, Nonce, Request, CSRF, Client, Email, Error string
-	Scopes                                                  []string
+	Page, Title, Nonce, Request, CSRF, Client, Email, Challenge, Error string
+	Scopes                                                             []string
 }
 
 // scopeTexts say what the person agrees to.
@@ -42,6 +45,7 @@ func (p *pages) register(mux *http.ServeMux) {
 	guard := http.NewCrossOriginProtection() // by Sec-Fetch-Site and Origin (ASVS 5.0 3.5.1); the token in the form is the second check
 	mux.HandleFunc("GET "+loginPath, p.login)
 	mux.Handle("POST "+loginPath, guard.Handler(http.HandlerFunc(p.logIn)))
+	mux.Handle("POST "+codePath, guard.Handler(http.HandlerFunc(p.secondFactor)))
 	mux.HandleFunc("GET "+consentPath, p.consent)
 	mux.Handle("POST "+consentPath, guard.Handler(http.HandlerFunc(p.decide)))
 	mux.HandleFunc("GET "+root+"/logged-out", func(w http.ResponseWriter, _ *http.Request) {
@@ -99,12 +103,41 @@ func (p *pages) logIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	email := r.PostFormValue("email")
-	err := p.app.LogInFor(r.Context(), req, email, r.PostFormValue("password"))
+	challenge, err := p.app.LogInFor(r.Context(), req, email, r.PostFormValue("password"))
+	switch {
+	case err != nil:
+		v.Page, v.Title, v.Email = "login", "Log in", email
+		p.refuse(w, v, err)
+	case challenge != nil:
+		v.Page, v.Title, v.Challenge = "code", "Second step", challenge.Token
+		p.show(w, http.StatusOK, v, "")
+	default:
+		http.Redirect(w, r, consentPath+"?request="+url.QueryEscape(req.ID), http.StatusSeeOther)
+	}
+}
+
+// secondFactor takes the code that a right password asked for. It is read as people write it: in any case and with spaces.
+func (p *pages) secondFactor(w http.ResponseWriter, r *http.Request) {
+	v, req, ok := p.pending(w, r)
+	if !ok {
+		return
+	}
+	v.Challenge = r.PostFormValue("challenge")
+	code := strings.ToUpper(strings.Join(strings.Fields(r.PostFormValue("code")), ""))
+	err := p.app.LogInSecondFactorFor(r.Context(), req, v.Challenge, code)
 	if err == nil {
 		http.Redirect(w, r, consentPath+"?request="+url.QueryEscape(req.ID), http.StatusSeeOther)
 		return
 	}
-	v.Page, v.Title, v.Email = "login", "Log in", email
+	v.Page, v.Title = "code", "Second step"
+	if errors.Is(err, domain.ErrChallenge) {
+		v.Page, v.Title = "login", "Log in"
+	}
+	p.refuse(w, v, err)
+}
+
+// refuse shows a form once more, with what was wrong about the last one.
+func (p *pages) refuse(w http.ResponseWriter, v view, err error) {
 	status := http.StatusServiceUnavailable
 	v.Error = "That did not work just now. Please try again."
 	switch f := fault.From(err); f.Kind {

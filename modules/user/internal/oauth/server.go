@@ -29,6 +29,7 @@ const (
 	root          = "/oauth2"
 	authorizePath = root + "/authorize"
 	loginPath     = root + "/login"
+	codePath      = root + "/second-factor"
 	consentPath   = root + "/consent"
 	idTokenTTL    = 5 * time.Minute
 )
@@ -39,7 +40,7 @@ const KeysPath = "/.well-known/jwks.json"
 // Paths are what Handler serves.
 var Paths = []string{
 	"GET /.well-known/openid-configuration", "GET " + KeysPath,
-	"GET " + authorizePath + " write", "POST " + authorizePath + " write", "GET " + loginPath, "POST " + loginPath + " login email",
+	"GET " + authorizePath + " write", "POST " + authorizePath + " write", "GET " + loginPath, "POST " + loginPath + " login email", "POST " + codePath + " login",
 	"GET " + consentPath, "POST " + consentPath + " write", "POST " + root + "/token write", "POST " + root + "/introspect", "POST " + root + "/revoke",
 	"GET " + root + "/userinfo", "POST " + root + "/userinfo", "GET " + root + "/logout", "POST " + root + "/logout",
 	"GET " + root + "/logged-out",

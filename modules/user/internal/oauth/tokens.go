@@ -31,6 +31,9 @@ func (s *server) idToken(g app.Grant) (string, error) {
 	}
 	if !g.AuthAt.IsZero() {
 		claims["auth_time"], claims["amr"] = g.AuthAt.Unix(), []string{"pwd"}
+		if g.Factors > 1 {
+			claims["amr"] = []string{"pwd", "otp", "mfa"} // RFC 8176 section 2
+		}
 	}
 	t := jwt.NewWithClaims(jwt.SigningMethodES256, claims)
 	key := s.o.Ring.Signing()

@@ -34,6 +34,7 @@ type AuthRequest struct {
 	CodeChallenge string
 	UserID        string // "" until somebody has logged in
 	AuthAt        time.Time
+	SecondFactor  bool // they have shown one
 	SessionID     string
 	ExpiresAt     time.Time
 }
@@ -128,8 +129,9 @@ func (s *Store) authRequest(ctx context.Context, where string, args ...any) (Aut
 		ID, BrowserHash, ClientID, Scopes, State, Nonce, CodeChallenge, UserID, SessionID string
 
 		AuthAt, ExpiresAt int64
+		SecondFactor      bool
 	}
-	err := s.db.Conn(ctx).Raw(`SELECT id, browser_hash, client_id, redirect_uri, scopes, state, nonce, code_challenge, user_id, session_id, auth_at, expires_at
+	err := s.db.Conn(ctx).Raw(`SELECT id, browser_hash, client_id, redirect_uri, scopes, state, nonce, code_challenge, user_id, session_id, auth_at, second_factor, expires_at
 		FROM oauth_requests WHERE `+where, args...).Scan(&rows).Error
 	if err != nil || len(rows) == 0 {
 		return AuthRequest{}, false, err
@@ -138,13 +140,14 @@ func (s *Store) authRequest(ctx context.Context, where string, args ...any) (Aut
 	return AuthRequest{
 		ID: r.ID, BrowserHash: r.BrowserHash, ClientID: r.ClientID, RedirectURI: r.RedirectURI, Scopes: strings.Fields(r.Scopes),
 		State: r.State, Nonce: r.Nonce, CodeChallenge: r.CodeChallenge, UserID: r.UserID, SessionID: r.SessionID,
-		AuthAt: db.FromMicros(r.AuthAt), ExpiresAt: db.FromMicros(r.ExpiresAt),
+		AuthAt: db.FromMicros(r.AuthAt), SecondFactor: r.SecondFactor, ExpiresAt: db.FromMicros(r.ExpiresAt),
 	}, true, nil
 }
 
-// LogInAuthRequest records who has logged in for a request.
-func (s *Store) LogInAuthRequest(ctx context.Context, id, userID string, at time.Time) error {
-	return s.db.Queue(ctx).Exec("UPDATE oauth_requests SET user_id = ?, auth_at = ? WHERE id = ? AND code_hash = ''", userID, db.Micros(at), id).Error
+// LogInAuthRequest records who has logged in for a request, and whether with a second factor.
+func (s *Store) LogInAuthRequest(ctx context.Context, id, userID string, secondFactor bool, at time.Time) error {
+	return s.db.Queue(ctx).Exec("UPDATE oauth_requests SET user_id = ?, auth_at = ?, second_factor = ? WHERE id = ? AND code_hash = ''",
+		userID, db.Micros(at), secondFactor, id).Error
 }
 
 // GrantAuthRequest gives a request its code, and reports false when it has one already.
