@@ -119,7 +119,7 @@ func ServerInterceptor(identity Identity, access Access, log *slog.Logger) grpc.
 			if fault.KindOf(err) == fault.Internal {
 				log.ErrorContext(ctx, "call failed", "method", info.FullMethod, "caller", carrier(md).Get(callerKey), "error", err)
 			}
-			return nil, toStatus(err)
+			return nil, Status(err)
 		}
 		return resp, nil
 	}

@@ -49,9 +49,9 @@ var kindOf = map[codes.Code]fault.Kind{
 	codes.Canceled:           fault.Canceled,
 }
 
-// toStatus is what the far side may see of err: the fault's kind, code, message
+// Status is what the far side may see of err: the fault's kind, code, message
 // and fields, and nothing of its cause.
-func toStatus(err error) error {
+func Status(err error) error {
 	f := fault.From(err)
 	s := status.New(codeOf[f.Kind], f.Message)
 	info := &errdetails.ErrorInfo{Domain: domain, Reason: f.Code, Metadata: map[string]string{"kind": f.Kind.String()}}

@@ -17,7 +17,7 @@ type Files struct {
 // Load reads the files. It fails when one cannot be read, is not PEM, or when
 // the key is not the certificate's.
 func Load(cert, key string, log *slog.Logger, now func() time.Time) (*Files, error) {
-	pair, err := Watch([]string{cert, key}, func() (*tls.Certificate, time.Time, error) {
+	pair, err := Watch("TLS certificate", []string{cert, key}, func() (*tls.Certificate, time.Time, error) {
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
 			return nil, time.Time{}, fmt.Errorf("read the certificate %s and the key %s: %w", cert, key, err)

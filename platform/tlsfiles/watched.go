@@ -16,6 +16,7 @@ const interval = time.Second
 
 // Watched is what some files hold together, read again when one has changed. It is safe for concurrent use.
 type Watched[T any] struct {
+	what  string
 	paths []string
 	read  func() (value T, expires time.Time, err error)
 	log   *slog.Logger
@@ -29,9 +30,9 @@ type Watched[T any] struct {
 }
 
 // Watch returns what read makes of the files at paths, or its error. Later, whenever a file has been written anew, read is called
-// again; expires is for the log.
-func Watch[T any](paths []string, read func() (value T, expires time.Time, err error), log *slog.Logger, now func() time.Time) (*Watched[T], error) {
-	w := &Watched[T]{paths: paths, read: read, log: log, now: now}
+// again; what it is, and when it expires, is for the log.
+func Watch[T any](what string, paths []string, read func() (value T, expires time.Time, err error), log *slog.Logger, now func() time.Time) (*Watched[T], error) {
+	w := &Watched[T]{what: what, paths: paths, read: read, log: log, now: now}
 	stamps, err := w.stat()
 	if err != nil {
 		return nil, err
@@ -69,12 +70,12 @@ func (w *Watched[T]) look(ctx context.Context) {
 		value, expires, err = w.read()
 	}
 	if err != nil {
-		w.log.ErrorContext(ctx, "the new TLS certificate cannot be used; the last one stays", "files", w.paths, "error", err)
+		w.log.ErrorContext(ctx, "the new "+w.what+" cannot be used; the last one stays", "files", w.paths, "error", err)
 		return
 	}
 	w.value.Store(&value)
 	w.stamps = stamps
-	w.log.InfoContext(ctx, "new TLS certificate", "files", w.paths, "expires", expires)
+	w.log.InfoContext(ctx, "new "+w.what, "files", w.paths, "expires", expires)
 }
 
 // stat follows links: Kubernetes replaces a mounted secret by moving one.
@@ -83,7 +84,7 @@ func (w *Watched[T]) stat() ([]time.Time, error) {
 	for i, name := range w.paths {
 		info, err := os.Stat(name)
 		if err != nil {
-			return nil, fmt.Errorf("find a TLS file: %w", err)
+			return nil, fmt.Errorf("find a file: %w", err)
 		}
 		stamps[i] = info.ModTime()
 	}

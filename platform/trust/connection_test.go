@@ -85,14 +85,14 @@ func TestConnection(t *testing.T) {
 		user := serve(t, w.process(t, "user", "user"), "user")
 		w.pass(authority.Lifetime / 2)
 		refused(t, caller(t, order, "order", user.addr), user)
-		require.Contains(t, w.log.String(), "expired")
+		w.logged(t, "expired")
 	})
 	t.Run("NoClientCertificate", func(t *testing.T) {
 		t.Parallel()
 		w := setup(t, "example.org")
 		user := serve(t, w.process(t, "user", "user"), "user")
 		refused(t, raw(t, user.addr, nil), user)
-		require.Contains(t, w.log.String(), "connection refused")
+		w.logged(t, "connection refused")
 	})
 	t.Run("OldProtocol", func(t *testing.T) {
 		t.Parallel()
@@ -142,14 +142,19 @@ func refused(t *testing.T, client testpb.TestServiceClient, at *callee) error {
 // raw is a client without any of the checks of ours, that shows the certificate.
 func raw(t *testing.T, addr string, pair *tls.Certificate) testpb.TestServiceClient {
 	t.Helper()
+	return testpb.NewTestServiceClient(rawConn(t, addr, pair))
+}
+
+func rawConn(t *testing.T, addr string, pair *tls.Certificate, options ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
 	c := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13} //nolint:gosec // it is the attacker
 	if pair != nil {
 		c.Certificates = []tls.Certificate{*pair}
 	}
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(credentials.NewTLS(c)))
+	conn, err := grpc.NewClient(addr, append(options, grpc.WithTransportCredentials(credentials.NewTLS(c)))...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	return testpb.NewTestServiceClient(conn)
+	return conn
 }
 
 func TestAdmit(t *testing.T) {

@@ -1,23 +1,38 @@
 package trust
 
 import (
+	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+
+	"cleave/platform/rpc"
 )
 
 // ServerCredentials take connections from processes of the same trust domain alone, whatever they run: Caller says which one it is.
+// After Accept they also take those without a certificate, and Guard is needed to ask each call.
 func (i *Identity) ServerCredentials() credentials.TransportCredentials {
 	c := i.config(func(Peer) error { return nil })
 	c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return i.material().pair, nil }
-	c.ClientAuth = tls.RequireAnyClientCert
-	return serverCredentials{credentials.NewTLS(c), i.log}
+	c.ClientAuth = tls.RequireAnyClientCert // VerifyConnection verifies it
+	if i.accounts != nil {
+		c.ClientAuth = tls.RequestClientCert
+		prove := c.VerifyConnection
+		c.VerifyConnection = func(s tls.ConnectionState) error {
+			if len(s.PeerCertificates) == 0 {
+				return nil // each of its calls must prove itself
+			}
+			return prove(s)
+		}
+	}
+	return serverCredentials{credentials.NewTLS(c), i}
 }
 
 // ClientCredentials connect to processes of the same trust domain alone that run the module.
@@ -28,7 +43,12 @@ func (i *Identity) ClientCredentials(module string) credentials.TransportCredent
 		}
 		return nil
 	})
-	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return i.material().pair, nil }
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if i.tokenFile != "" {
+			return &tls.Certificate{}, nil
+		}
+		return i.material().pair, nil
+	}
 	c.InsecureSkipVerify = true // VerifyConnection proves the id instead of a host name
 	return credentials.NewTLS(c)
 }
@@ -51,44 +71,61 @@ func (i *Identity) config(accept func(Peer) error) *tls.Config {
 // authInfo is what gRPC keeps about a connection: who is at its other end.
 type authInfo struct {
 	credentials.TLSInfo
-	peer Peer
+	peer     Peer      // zero without a certificate
+	accounts *accounts // that prove each call then
 }
 
 type serverCredentials struct {
 	credentials.TransportCredentials
-	log *slog.Logger
+	identity *Identity
 }
 
 func (c serverCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := c.TransportCredentials.ServerHandshake(raw)
 	if err != nil {
 		if !errors.Is(err, io.EOF) { // a probe that only connects
-			c.log.Warn("connection refused", "from", raw.RemoteAddr().String(), "error", err)
+			c.identity.log.Warn("connection refused", "from", raw.RemoteAddr().String(), "error", err)
 		}
 		return nil, nil, err
 	}
-	p, err := peerAt(info)
-	if err != nil {
-		_ = conn.Close()
-		return nil, nil, err
+	proven := authInfo{accounts: c.identity.accounts}
+	proven.TLSInfo, _ = info.(credentials.TLSInfo)
+	if certs := proven.State.PeerCertificates; len(certs) > 0 {
+		if proven.peer, err = named(certs[0]); err != nil {
+			_ = conn.Close()
+			return nil, nil, err
+		}
 	}
-	return conn, p, nil
+	return conn, proven, nil
 }
 
 func (c serverCredentials) Clone() credentials.TransportCredentials {
-	return serverCredentials{c.TransportCredentials.Clone(), c.log}
+	return serverCredentials{c.TransportCredentials.Clone(), c.identity}
 }
 
-// peerAt reads who is at the other end from a certificate that VerifyConnection has accepted.
-func peerAt(info credentials.AuthInfo) (authInfo, error) {
-	t, ok := info.(credentials.TLSInfo)
-	if !ok || len(t.State.PeerCertificates) == 0 {
-		return authInfo{}, errors.New("the connection has no certificate")
-	}
-	id, err := x509svid.IDFromCert(t.State.PeerCertificates[0])
+// named reads who a certificate is for that VerifyConnection has accepted.
+func named(c *x509.Certificate) (Peer, error) {
+	id, err := x509svid.IDFromCert(c)
 	if err != nil {
-		return authInfo{}, err
+		return Peer{}, err
 	}
-	p, err := peerOf(id)
-	return authInfo{TLSInfo: t, peer: p}, err
+	return peerOf(id)
+}
+
+// Guard lets no call in, of any service, whose sender Caller does not know.
+func Guard() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			if _, err := Caller(ctx); err != nil {
+				return nil, rpc.Status(err)
+			}
+			return handler(ctx, req)
+		}),
+		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			if _, err := Caller(stream.Context()); err != nil {
+				return rpc.Status(err)
+			}
+			return handler(srv, stream)
+		}),
+	}
 }

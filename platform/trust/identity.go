@@ -27,6 +27,9 @@ type Identity struct {
 	log   *slog.Logger
 	now   func() time.Time
 	files *tlsfiles.Watched[*material]
+
+	accounts  *accounts // nil: client certificates alone prove a process
+	tokenFile string    // "": the client certificate is shown
 }
 
 // material is one generation of the files, with what was computed from it.
@@ -45,7 +48,7 @@ type material struct {
 // says which file is wrong and how. Files that replace them must keep the SPIFFE id.
 func Load(cert, key, ca string, log *slog.Logger, now func() time.Time) (*Identity, error) {
 	i := &Identity{log: log, now: now}
-	files, err := tlsfiles.Watch([]string{cert, key, ca}, func() (*material, time.Time, error) {
+	files, err := tlsfiles.Watch("TLS certificate", []string{cert, key, ca}, func() (*material, time.Time, error) {
 		m, err := read(cert, key, ca, now())
 		if err != nil {
 			return nil, time.Time{}, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -49,6 +50,12 @@ func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.passed.L
 
 func (w *world) pass(d time.Duration) { w.passed.Add(int64(d)) }
 
+// logged waits for the text in the log: a client hears of a refusal before it is written.
+func (w *world) logged(t *testing.T, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Contains(w.log.String(), text) }, 10*time.Second, time.Millisecond)
+}
+
 // process is one with a new certificate for the modules.
 func (w *world) process(t testing.TB, name string, modules ...string) *trust.Identity {
 	t.Helper()
@@ -80,6 +87,11 @@ func (c *callee) UnaryCall(ctx context.Context, _ *testpb.SimpleRequest) (*testp
 	return &testpb.SimpleResponse{}, nil
 }
 
+func (c *callee) FullDuplexCall(grpc.BidiStreamingServer[testpb.StreamingOutputCallRequest, testpb.StreamingOutputCallResponse]) error {
+	c.called.Add(1)
+	return nil
+}
+
 func (c *callee) EmptyCall(context.Context, *testpb.Empty) (*testpb.Empty, error) {
 	c.called.Add(1)
 	return &testpb.Empty{}, nil
@@ -90,8 +102,8 @@ func serve(t testing.TB, process *trust.Identity, module string) *callee {
 	t.Helper()
 	access, err := auth.NewPolicy(map[string]string{"user": policy})
 	require.NoError(t, err)
-	server := grpc.NewServer(grpc.Creds(process.ServerCredentials()),
-		grpc.UnaryInterceptor(rpc.ServerInterceptor(process.Calls(module), access, slog.New(slog.DiscardHandler))))
+	server := grpc.NewServer(append(trust.Guard(), grpc.Creds(process.ServerCredentials()),
+		grpc.ChainUnaryInterceptor(rpc.ServerInterceptor(process.Calls(module), access, slog.New(slog.DiscardHandler))))...)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	c := &callee{addr: l.Addr().String()}
@@ -108,7 +120,13 @@ func serve(t testing.TB, process *trust.Identity, module string) *callee {
 // connect returns a connection from the process to a process that should run the module.
 func connect(t testing.TB, process *trust.Identity, module, addr string) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(process.ClientCredentials(module)))
+	options := []grpc.DialOption{grpc.WithTransportCredentials(process.ClientCredentials(module))}
+	token, err := process.CallCredentials(module)
+	require.NoError(t, err)
+	if token != nil {
+		options = append(options, grpc.WithPerRPCCredentials(token))
+	}
+	conn, err := grpc.NewClient(addr, options...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn

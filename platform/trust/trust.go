@@ -7,14 +7,13 @@ package trust
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc/peer"
-
-	"cleave/platform/fault"
 )
 
 const (
@@ -50,13 +49,17 @@ func peerOf(id spiffeid.ID) (Peer, error) {
 	return p, nil
 }
 
-// Caller returns the process that sent the incoming call in ctx, and an Unauthenticated fault when the call did not come over a
-// connection with ServerCredentials.
+// Caller returns the process that sent the incoming call in ctx, over a connection with ServerCredentials. It fails with an
+// Unauthenticated fault, code caller_unknown, when that is not proven; with a Forbidden one, code caller_denied, for a service account
+// that runs nothing; with Unavailable when its token cannot be checked.
 func Caller(ctx context.Context) (Peer, error) {
 	if p, ok := peer.FromContext(ctx); ok {
-		if info, ok := p.AuthInfo.(authInfo); ok {
+		switch info, ok := p.AuthInfo.(authInfo); {
+		case ok && info.peer.ID != "":
 			return info.peer, nil
+		case ok && info.accounts != nil:
+			return info.accounts.caller(ctx)
 		}
 	}
-	return Peer{}, fault.New(fault.Unauthenticated, "caller_unknown", "the calling process has not proven who it is")
+	return Peer{}, unknown(errors.New("the connection has not asked"))
 }
