@@ -75,7 +75,7 @@ func (h *Host) serveProcesses() {
 		return
 	}
 	callees := map[string]grpc.UnaryServerInterceptor{} // by gRPC service
-	l.server = grpc.NewServer(append(peer.ServerOptions(),
+	l.server = grpc.NewServer(append(append(peer.ServerOptions(), trust.Guard()...),
 		grpc.Creds(l.self.ServerCredentials()),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 			service, _, _ := strings.Cut(strings.TrimPrefix(info.FullMethod, "/"), "/")

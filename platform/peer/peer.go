@@ -33,6 +33,7 @@ const (
 	pingEvery      = 10 * time.Second
 	pingTimeout    = 3 * time.Second // a host that vanished is noticed after pingEvery + pingTimeout
 	refreshEvery   = 2 * time.Second // names are looked up again
+	connectionAge  = time.Hour       // after which both ends must prove themselves anew; calls under way finish on the old one
 )
 
 // Options describe a connection. Module, Target and Credentials are required.
@@ -126,7 +127,7 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(rpc.MaxMessage),
 		grpc.MaxSendMsgSize(rpc.MaxMessage),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery / 2, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout, MaxConnectionAge: connectionAge}),
 	}
 }
 
