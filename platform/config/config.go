@@ -185,6 +185,20 @@ type Topology struct {
 	TLSCert string `mapstructure:"tls_cert" validate:"max=4096" allowed:"the path of a PEM file"`
 	TLSKey  string `mapstructure:"tls_key" validate:"max=4096" allowed:"the path of a PEM file"`
 	TLSCA   string `mapstructure:"tls_ca" validate:"max=4096" allowed:"the path of a PEM file"`
+	// TokenFile has the Kubernetes service-account token that this process shows to others instead of its certificate. {module} in it
+	// is the module that is called, which must be the token's audience. Empty shows the certificate.
+	TokenFile string `mapstructure:"token_file" validate:"max=4096" allowed:"a path such as /var/run/secrets/cleave/{module}, or empty"`
+	// AccountIssuer is the one of auth.issuers that issues the tokens of Accounts. Their audience is the module called.
+	AccountIssuer string `mapstructure:"account_issuer" validate:"max=255" allowed:"the issuer of one of auth.issuers, with topology.accounts"`
+	// Accounts are the service accounts that prove a process without a certificate.
+	Accounts []Account `mapstructure:"accounts" validate:"max=256,unique=Account,dive" allowed:"a list of at most 256 different accounts with the modules of each; in a variable as JSON"`
+}
+
+// Account is a Kubernetes service account.
+type Account struct {
+	Account string `mapstructure:"account" validate:"required,max=320" allowed:"NAMESPACE/NAME"`
+	// Modules are those that its processes run, in the order of their certificate; none is a gateway.
+	Modules []string `mapstructure:"modules" validate:"max=64,dive,required,max=63"`
 }
 
 // AllModules in Topology.Modules stands for every module.
@@ -214,7 +228,7 @@ func Default() *Config {
 			BackoffMin: 50 * time.Millisecond, BackoffMax: 30 * time.Second, Retention: 7 * 24 * time.Hour, History: 24 * time.Hour,
 		},
 		Sagas:    Sagas{Poll: 500 * time.Millisecond, Lease: 10 * time.Second, Workers: 16},
-		Topology: Topology{Modules: []string{AllModules}, Peers: map[string]string{}},
+		Topology: Topology{Modules: []string{AllModules}, Peers: map[string]string{}, Accounts: []Account{}},
 		Modules:  map[string]any{},
 	}
 }

@@ -15,14 +15,9 @@ import (
 func outsideIssuers(cfg *config.Config, policy *auth.Policy, o Options) (*auth.Issuers, error) {
 	list := make([]auth.OutsideIssuer, len(cfg.Auth.Issuers))
 	for n, i := range cfg.Auth.Issuers {
-		list[n] = auth.OutsideIssuer{
-			Issuer: i.Issuer, Audience: i.Audience, Algorithms: i.Algorithms, Type: i.Type, SubjectClaim: cmp.Or(i.SubjectClaim, "sub"),
-			RolesClaim: i.RolesClaim, ScopeClaim: i.ScopeClaim, DefaultRole: i.DefaultRole,
-			Keys: discovery.Source{Issuer: i.Issuer, JWKS: i.JWKSURL, CAFile: i.CAFile, TokenFile: i.TokenFile}.Keys,
-		}
-		if len(i.Algorithms) == 0 {
-			list[n].Algorithms = []string{"RS256"} // OpenID Connect Core section 15.1
-		}
+		list[n] = outsideIssuer(i)
+		list[n].SubjectClaim = cmp.Or(i.SubjectClaim, list[n].SubjectClaim)
+		list[n].Audience, list[n].RolesClaim, list[n].ScopeClaim, list[n].DefaultRole = i.Audience, i.RolesClaim, i.ScopeClaim, i.DefaultRole
 		for _, r := range i.Roles {
 			list[n].Roles = append(list[n].Roles, auth.RoleMapping{Value: r.Value, Role: r.Role, Scopes: r.Scopes})
 		}
@@ -40,4 +35,16 @@ func outsideIssuers(cfg *config.Config, policy *auth.Policy, o Options) (*auth.I
 		}
 	}
 	return issuers, nil
+}
+
+// outsideIssuer is what the tokens of i have in common, whoever they are for.
+func outsideIssuer(i config.Issuer) auth.OutsideIssuer {
+	o := auth.OutsideIssuer{
+		Issuer: i.Issuer, Algorithms: i.Algorithms, Type: i.Type, SubjectClaim: "sub",
+		Keys: discovery.Source{Issuer: i.Issuer, JWKS: i.JWKSURL, CAFile: i.CAFile, TokenFile: i.TokenFile}.Keys,
+	}
+	if len(i.Algorithms) == 0 {
+		o.Algorithms = []string{"RS256"} // OpenID Connect Core section 15.1
+	}
+	return o
 }

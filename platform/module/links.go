@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
+	"cleave/platform/auth"
 	"cleave/platform/fault"
 	"cleave/platform/front"
 	frontv1 "cleave/platform/front/v1"
@@ -29,6 +30,7 @@ type links struct {
 	listener net.Listener
 	server   *grpc.Server
 	health   *health.Server
+	accounts map[string]*auth.Issuers // that verify service-account tokens, by the module of this process that they are for
 }
 
 // connect begins to connect to the modules of other processes, and binds the
@@ -49,9 +51,16 @@ func (h *Host) connect(ctx context.Context) (err error) {
 			return fmt.Errorf("topology.tls_cert is for %s, and this process runs the module %s: use a certificate that names it", h.links.self.ID(), s.Name)
 		}
 	}
+	if err := h.useAccounts(); err != nil {
+		return err
+	}
 	for _, s := range h.away {
+		token, err := h.links.self.CallCredentials(s.Name)
+		if err != nil {
+			return fmt.Errorf("topology.token_file: %w", err)
+		}
 		h.links.peers[s.Name], err = peer.Dial(peer.Options{
-			Module: s.Name, Target: t.Peers[s.Name], Credentials: h.links.self.ClientCredentials(s.Name), Log: h.o.Log, Now: h.o.Now,
+			Module: s.Name, Target: t.Peers[s.Name], Credentials: h.links.self.ClientCredentials(s.Name), PerCall: token, Log: h.o.Log, Now: h.o.Now,
 		})
 		if err != nil {
 			return fmt.Errorf("topology.peers.%s: %w", s.Name, err)

@@ -264,6 +264,9 @@ func (h *Host) serve() {
 		h.start(r.spec.Name+" idempotency keys", func(ctx context.Context) error { return h.purge(ctx, r.db) })
 	}
 	h.start("outside issuers", h.issuers.Run)
+	for module, issuers := range h.links.accounts {
+		h.start(module+" service accounts", issuers.Run)
+	}
 	h.start("rate limits", h.api.ShareLimits)
 	h.start("events", h.bus.Run)
 	h.awaitSubscriptions()

@@ -44,11 +44,12 @@ type Options struct {
 	// Resolvers has.
 	Target      string
 	Credentials credentials.TransportCredentials
-	Resolvers   []resolver.Builder // of registries; default: none
-	DNS         *net.Resolver      // for dns:/// targets; default: net.DefaultResolver
-	Limits      Limits             // default: DefaultLimits
-	Log         *slog.Logger       // default: discard
-	Now         func() time.Time   // default: time.Now
+	PerCall     credentials.PerRPCCredentials // added to each call; default: nothing
+	Resolvers   []resolver.Builder            // of registries; default: none
+	DNS         *net.Resolver                 // for dns:/// targets; default: net.DefaultResolver
+	Limits      Limits                        // default: DefaultLimits
+	Log         *slog.Logger                  // default: discard
+	Now         func() time.Time              // default: time.Now
 	// Contracts tell which methods may be retried; default: those linked into the binary.
 	Contracts *protoregistry.Files
 }
@@ -92,8 +93,13 @@ func Dial(o Options) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
+	var perCall grpc.DialOption = grpc.EmptyDialOption{}
+	if o.PerCall != nil {
+		perCall = grpc.WithPerRPCCredentials(o.PerCall)
+	}
 	p := &Peer{o: o, tracker: newTracker(o.Now)}
 	p.conn, err = grpc.NewClient(target,
+		perCall,
 		grpc.WithResolvers(observed{builder, p.tracker}),
 		grpc.WithAuthority(o.Module),
 		grpc.WithTransportCredentials(watchedCredentials{o.Credentials, p.tracker}),
