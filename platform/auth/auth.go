@@ -74,6 +74,14 @@ func From(ctx context.Context) (Principal, bool) {
 	return p, ok
 }
 
+// Pass returns ctx with the principal that the other context carries, if any.
+func Pass(ctx, from context.Context) context.Context {
+	if p := from.Value(principalKey{}); p != nil {
+		return context.WithValue(ctx, principalKey{}, p) // as With, without a second copy
+	}
+	return ctx
+}
+
 // WithDecision returns a context that carries the decision on the current operation.
 func WithDecision(ctx context.Context, d Decision) context.Context {
 	return context.WithValue(ctx, decisionKey{}, d)

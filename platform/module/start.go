@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
@@ -85,7 +84,7 @@ func (h *Host) wire(ctx context.Context) error {
 		Batch: e.Batch, Poll: e.Poll, MaxAttempts: e.MaxAttempts, BackoffMin: e.BackoffMin, BackoffMax: e.BackoffMax,
 		Retention: e.Retention, History: history, Pipe: h.pipe, Log: h.o.Log, Now: h.o.Now, NewID: NewID, Meter: h.metrics.Meter(), Traffic: h.traffic,
 	})
-	channels := map[string]*inprocgrpc.Channel{}
+	channels := map[string]*rpc.Channel{}
 	owner := NewID()
 	for _, r := range h.running {
 		env, err := h.env(ctx, r, channels, owner)
@@ -138,7 +137,7 @@ func (h *Host) subscribe(ctx context.Context, r *running) error {
 	return nil
 }
 
-func (h *Host) env(ctx context.Context, r *running, channels map[string]*inprocgrpc.Channel, owner string) (*Env, error) {
+func (h *Host) env(ctx context.Context, r *running, channels map[string]*rpc.Channel, owner string) (*Env, error) {
 	key, err := r.db.Secret(ctx, "cursor", 32)
 	if err != nil {
 		return nil, fmt.Errorf("read the cursor key of module %s: %w", r.spec.Name, err)

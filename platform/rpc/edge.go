@@ -51,6 +51,7 @@ type Edge struct {
 type target struct {
 	identity Identity
 	conn     grpc.ClientConnInterface
+	local    *Channel // conn, when it is one
 }
 
 // Observer learns how each call ended; err is nil when it succeeded.
@@ -73,7 +74,8 @@ func NewEdge(from, to string, identity Identity, conn grpc.ClientConnInterface) 
 
 // Switch makes conn serve the calls that begin from now on.
 func (e *Edge) Switch(identity Identity, conn grpc.ClientConnInterface) {
-	e.target.Store(&target{identity: identity, conn: conn})
+	local, _ := conn.(*Channel)
+	e.target.Store(&target{identity: identity, conn: conn, local: local})
 }
 
 // Stats are an edge's counters since the process started.
@@ -99,18 +101,9 @@ func (e *Edge) Invoke(ctx context.Context, method string, args, reply any, opts 
 		return fault.New(fault.Internal, "call_in_transaction", "internal error").
 			Wrap(fault.New(fault.Internal, "", "%s calls %s inside a transaction; call before it begins or from a saga step", e.from, method))
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
-		defer cancel()
-	}
 	ctx, span := telemetry.StartClient(ctx, method)
-	to := e.target.Load()
-	ctx, err := e.outgoing(ctx, to.identity)
 	start := time.Now()
-	if err == nil {
-		err = fromStatus(method, to.conn.Invoke(ctx, method, args, reply, opts...))
-	}
+	err := fromStatus(method, e.send(ctx, method, args, reply, opts))
 	took := time.Since(start)
 	e.nanos.Add(int64(took))
 	e.calls.Add(1)
@@ -131,22 +124,40 @@ func (e *Edge) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.Call
 	return nil, fault.New(fault.Internal, "streaming_refused", "calls between modules are unary")
 }
 
-// outgoing replaces whatever metadata the caller held by exactly what crosses
-// an edge.
-func (e *Edge) outgoing(ctx context.Context, identity Identity) (context.Context, error) {
-	md := metadata.MD{callerKey: {e.from}}
+// send carries the call to where the edge leads now.
+func (e *Edge) send(ctx context.Context, method string, args, reply any, opts []grpc.CallOption) error {
+	to := e.target.Load()
+	h := header{caller: e.from, requestID: telemetry.RequestID(ctx)}
+	if to.local != nil {
+		return to.local.call(ctx, h, method, args, reply)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
+		defer cancel()
+	}
+	md, err := h.metadata(ctx, to.identity)
+	if err != nil {
+		return fault.New(fault.Internal, "", "internal error").Wrap(err)
+	}
+	return to.conn.Invoke(metadata.NewOutgoingContext(ctx, md), method, args, reply, opts...)
+}
+
+// metadata is exactly what crosses an edge, whatever metadata the caller held.
+func (h *header) metadata(ctx context.Context, identity Identity) (metadata.MD, error) {
+	md := metadata.MD{callerKey: {h.caller}}
 	if p, ok := auth.From(ctx); ok {
 		token, err := identity.Encode(ctx, p)
 		if err != nil {
-			return ctx, fault.New(fault.Internal, "", "internal error").Wrap(err)
+			return nil, err
 		}
 		md[principalKey] = []string{token}
 	}
-	if id := telemetry.RequestID(ctx); id != "" {
-		md[requestIDKey] = []string{id}
+	if h.requestID != "" {
+		md[requestIDKey] = []string{h.requestID}
 	}
 	otel.GetTextMapPropagator().Inject(ctx, carrier(md))
-	return metadata.NewOutgoingContext(ctx, md), nil
+	return md, nil
 }
 
 // carrier lets the trace propagator read and write gRPC metadata.

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
@@ -308,7 +307,7 @@ func TestEdge_StreamsAreRefused(t *testing.T) {
 
 func TestEdge_Switch(t *testing.T) {
 	t.Parallel()
-	named := func(name string) *inprocgrpc.Channel {
+	named := func(name string) *rpc.Channel {
 		s := &service{unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 			return &testpb.SimpleResponse{Username: name}, nil
 		}}
@@ -327,61 +326,4 @@ func TestEdge_Switch(t *testing.T) {
 	require.Equal(t, "second", out.Username)
 	require.EqualValues(t, 2, edge.Stats().Calls)
 	require.Zero(t, edge.Stats().Faults)
-}
-
-func BenchmarkEdge_InProcess(b *testing.B) {
-	s := &service{unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
-		return &testpb.SimpleResponse{Username: "u1"}, nil
-	}}
-	c := rpc.NewInProcess(orders(b), slog.New(slog.DiscardHandler))
-	testpb.RegisterTestServiceServer(c, s)
-	client := testpb.NewTestServiceClient(rpc.NewEdge("order", "user", rpc.Local{}, c))
-	ctx := auth.With(b.Context(), auth.Principal{Subject: "u1", Session: "s1", Roles: []string{"customer"}})
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := client.UnaryCall(ctx, &testpb.SimpleRequest{}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func TestEdge_Oversize(t *testing.T) {
-	t.Parallel()
-	s := &service{unary: func(_ context.Context, in *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
-		return &testpb.SimpleResponse{Payload: &testpb.Payload{Body: make([]byte, in.GetResponseSize())}}, nil
-	}}
-	const overhead = 1 << 10
-	onEachTransport(t, s, func(t *testing.T, client testpb.TestServiceClient) {
-		fits := &testpb.SimpleRequest{ResponseSize: rpc.MaxMessage - overhead, Payload: &testpb.Payload{Body: make([]byte, rpc.MaxMessage-overhead)}}
-		_, err := client.UnaryCall(t.Context(), fits)
-		require.NoError(t, err)
-		for name, in := range map[string]*testpb.SimpleRequest{
-			"Request":  {Payload: &testpb.Payload{Body: make([]byte, rpc.MaxMessage)}},
-			"Response": {ResponseSize: rpc.MaxMessage},
-		} {
-			_, err := client.UnaryCall(t.Context(), in)
-			require.Equal(t, fault.Exhausted, fault.KindOf(err), name)
-			require.Equal(t, "exhausted", fault.CodeOf(err), name)
-			require.Equal(t, "too many or too large requests", fault.From(err).Message, name)
-		}
-	})
-}
-
-func TestEdge_NotUTF8(t *testing.T) {
-	t.Parallel()
-	s := &service{unary: func(_ context.Context, in *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
-		if in.GetFillUsername() {
-			return &testpb.SimpleResponse{Username: "\xff"}, nil
-		}
-		return &testpb.SimpleResponse{}, nil
-	}}
-	onEachTransport(t, s, func(t *testing.T, client testpb.TestServiceClient) {
-		for _, in := range []*testpb.SimpleRequest{
-			{ResponseStatus: &testpb.EchoStatus{Message: "\xff"}}, {FillUsername: true},
-		} {
-			_, err := client.UnaryCall(t.Context(), in)
-			require.Equal(t, fault.Internal, fault.KindOf(err))
-			require.Equal(t, "internal error", fault.From(err).Message)
-		}
-	})
 }

@@ -8,7 +8,6 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"go.opentelemetry.io/otel"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -59,77 +58,91 @@ type Access interface {
 	Decide(who auth.Principal, permission string) auth.Decision
 }
 
-// NewInProcess returns the channel on which a module's service is registered
-// and called inside one process. Messages are cloned, and neither context
-// values nor error causes cross it.
-func NewInProcess(access Access, log *slog.Logger) *inprocgrpc.Channel {
-	return new(inprocgrpc.Channel).WithServerUnaryInterceptor(ServerInterceptor(Local{}, access, log)).WithCloner(&wire{})
+// header is what a call carries besides its message.
+type header struct {
+	caller    string
+	requestID string
+	token     string // for Identity.Decode; "" for nobody, and inside one process, where the context carries the principal
 }
 
-// authorise refuses, with a Forbidden fault, a module that may not call the method, code caller_denied, and a principal without
-// the permission that the method asks for. The context it returns carries the principal and the decision, for auth.Owner.
-func authorise(ctx context.Context, method string, md metadata.MD, identity Identity, access Access) (context.Context, error) {
-	caller := carrier(md).Get(callerKey)
-	if err := identity.Admit(ctx, caller); err != nil {
-		return ctx, err
+func readHeader(md metadata.MD) header {
+	c := carrier(md)
+	return header{caller: c.Get(callerKey), requestID: c.Get(requestIDKey), token: c.Get(principalKey)}
+}
+
+// callee is the server half of the pair.
+type callee struct {
+	identity Identity
+	access   Access
+	log      *slog.Logger
+}
+
+// answer restores request id and principal in ctx, asks access, turns a panic into an Internal fault, logs Internal faults with their
+// cause, and maps faults to statuses. Identity looks at the transport's context.
+func (c *callee) answer(ctx, transport context.Context, h *header, method string, handle func(context.Context) (any, error)) (any, error) {
+	if h.requestID != "" {
+		ctx = telemetry.WithRequestID(ctx, h.requestID)
 	}
-	permission, ok := access.MayCall(caller, strings.TrimPrefix(method, "/"))
-	if !ok {
-		return ctx, fault.New(fault.Forbidden, "caller_denied", "the module %q may not call %s", caller, method)
-	}
-	token := carrier(md).Get(principalKey)
-	if token == "" {
-		return ctx, nil
-	}
-	p, err := identity.Decode(ctx, token)
+	ctx, span := telemetry.StartServer(ctx, method)
+	resp, err := c.authorised(ctx, transport, h, method, handle)
+	telemetry.End(span, err)
 	if err != nil {
-		return ctx, err
+		if fault.KindOf(err) == fault.Internal {
+			c.log.ErrorContext(ctx, "call failed", "method", method, "caller", h.caller, "error", err)
+		}
+		return nil, Status(err)
 	}
-	ctx = auth.With(ctx, p)
-	if permission == "" {
-		return ctx, nil
-	}
-	d := access.Decide(p, permission)
-	if d == auth.Deny {
-		return ctx, fault.New(fault.Forbidden, "permission_denied", "this needs the permission %s", permission)
-	}
-	return auth.WithDecision(ctx, d), nil
+	return resp, nil
 }
 
-// ServerInterceptor is the callee's half of the pair: it restores request id,
-// trace and principal, asks access, turns a panic into an Internal fault, logs Internal
-// faults with their cause, and maps faults to statuses.
-func ServerInterceptor(identity Identity, access Access, log *slog.Logger) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		md, _ := metadata.FromIncomingContext(ctx)
-		ctx = otel.GetTextMapPropagator().Extract(ctx, carrier(md))
-		if id := carrier(md).Get(requestIDKey); id != "" {
-			ctx = telemetry.WithRequestID(ctx, id)
-		}
-		ctx, span := telemetry.StartServer(ctx, info.FullMethod)
-		resp, err := func() (resp any, err error) {
-			ctx, err := authorise(ctx, info.FullMethod, md, identity, access)
-			if err != nil {
-				return nil, err
-			}
-			return recovered(ctx, req, handler)
-		}()
-		telemetry.End(span, err)
+// authorised refuses, with a Forbidden fault, a module that may not call the method, code caller_denied, and a principal without
+// the permission that the method asks for. The handler's context carries the principal and the decision, for auth.Owner.
+func (c *callee) authorised(ctx, transport context.Context, h *header, method string, handle func(context.Context) (any, error)) (resp any, err error) {
+	if err := c.identity.Admit(transport, h.caller); err != nil {
+		return nil, err
+	}
+	permission, ok := c.access.MayCall(h.caller, strings.TrimPrefix(method, "/"))
+	if !ok {
+		return nil, fault.New(fault.Forbidden, "caller_denied", "the module %q may not call %s", h.caller, method)
+	}
+	if h.token != "" {
+		p, err := c.identity.Decode(transport, h.token)
 		if err != nil {
-			if fault.KindOf(err) == fault.Internal {
-				log.ErrorContext(ctx, "call failed", "method", info.FullMethod, "caller", carrier(md).Get(callerKey), "error", err)
-			}
-			return nil, Status(err)
+			return nil, err
 		}
-		return resp, nil
+		ctx = auth.With(ctx, p)
 	}
-}
-
-func recovered(ctx context.Context, req any, handler grpc.UnaryHandler) (resp any, err error) {
+	if p, known := auth.From(ctx); known && permission != "" {
+		d := c.access.Decide(p, permission)
+		if d == auth.Deny {
+			return nil, fault.New(fault.Forbidden, "permission_denied", "this needs the permission %s", permission)
+		}
+		ctx = auth.WithDecision(ctx, d)
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			resp, err = nil, fault.New(fault.Internal, "", "internal error").Wrap(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		}
 	}()
-	return handler(ctx, req)
+	return handle(ctx)
 }
+
+// ServerInterceptor is the callee's half of the pair on a network. Its handlers see nothing else of the connection: neither metadata
+// nor certificates.
+func ServerInterceptor(identity Identity, access Access, log *slog.Logger) grpc.UnaryServerInterceptor {
+	c := &callee{identity, access, log}
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		md, _ := metadata.FromIncomingContext(ctx)
+		h := readHeader(md)
+		plain := otel.GetTextMapPropagator().Extract(bare{ctx}, carrier(md))
+		return c.answer(plain, ctx, &h, info.FullMethod, func(ctx context.Context) (any, error) { return handler(ctx, req) })
+	}
+}
+
+// bare is a context without its values.
+type bare struct{ context.Context }
+
+func (bare) Value(any) any { return nil }
+
+// AfterFunc lets the context package follow the end of the context without a goroutine.
+func (b bare) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(b.Context, f) }

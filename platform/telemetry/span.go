@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 const tracerName = "cleave"
@@ -27,6 +28,9 @@ func StartConsumer(ctx context.Context, name string) (context.Context, trace.Spa
 }
 
 func start(ctx context.Context, name string, kind trace.SpanKind) (context.Context, trace.Span) {
+	if _, off := otel.GetTracerProvider().(noop.TracerProvider); off { // its spans would carry ctx's own span on
+		return ctx, noop.Span{}
+	}
 	return otel.Tracer(tracerName).Start(ctx, name, trace.WithSpanKind(kind))
 }
 
