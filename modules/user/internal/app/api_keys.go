@@ -94,8 +94,8 @@ type AccessToken struct {
 	Scopes    []string
 }
 
-// ExchangeAPIKey trades a key for an access token, which every module verifies by itself, so that no request looks a key up. A key that
-// does not hold is ErrAPIKey; that of a disabled user is ErrLogInDisabled.
+// ExchangeAPIKey trades a key for an access token, which every module verifies by itself, so that no request looks a key up; it ends
+// with the key at the latest. A key that does not hold is ErrAPIKey; that of a disabled user is ErrLogInDisabled.
 func (a *App) ExchangeAPIKey(ctx context.Context, key string) (AccessToken, error) {
 	now := a.now()
 	var t AccessToken
@@ -111,9 +111,9 @@ func (a *App) ExchangeAPIKey(ctx context.Context, key string) (AccessToken, erro
 		case u.Disabled:
 			return domain.ErrLogInDisabled
 		}
-		access, expires, err := a.Signer.Sign(auth.Principal{
+		access, expires, err := a.Signer.SignFor(auth.Principal{
 			Subject: u.ID, Session: k.ID, Client: keyClient, Generation: u.Version, Roles: u.Roles, Scopes: k.Scopes,
-		})
+		}, a.Audience, k.ExpiresAt)
 		t = AccessToken{UserID: u.ID, Access: access, ExpiresIn: expires.Sub(now), Scopes: k.Scopes}
 		return err
 	})
