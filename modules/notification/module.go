@@ -31,7 +31,7 @@ var Module = module.Spec{
 	Name: "notification",
 	Subscribes: []event.Type{
 		userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Deleted,
-		userv1.EmailVerificationRequested, userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted, userv1.SecondFactorChanged,
+		userv1.EmailVerificationRequested, userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted, userv1.SecondFactorChanged, userv1.EmailChanged,
 		orderv1.Confirmed, orderv1.Rejected, orderv1.Cancelled, orderv1.Shipped,
 	},
 	Migrations: migrations.FS,

@@ -5,6 +5,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"net"
+	"net/url"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -35,7 +37,7 @@ var Module = module.Spec{
 	Publishes: []event.Type{
 		userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked, userv1.RolesChanged,
 		userv1.EmailVerificationRequested, userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted,
-		userv1.SecondFactorChanged, userv1.Deleted,
+		userv1.SecondFactorChanged, userv1.EmailChanged, userv1.Deleted,
 	},
 	Revokes:     []revocation.Source{revocation.On(userv1.Revoked, "revocations", revoked), revocation.On(userv1.RolesChanged, "role_changes", outdated)},
 	Migrations:  migrations.FS,
@@ -44,7 +46,7 @@ var Module = module.Spec{
 	Paths:       oauth.Paths,
 	Keys:        oauth.KeysPath,
 	Policy:      policy,
-	Config:      func() any { return &settings{Currency: "EUR"} },
+	Config:      func() any { return &settings{Currency: "EUR", RequireVerifiedEmail: verifiedAuto} },
 	Roles:       roles,
 	Wire:        wire,
 	Commands:    cli.Commands,
@@ -75,9 +77,26 @@ type settings struct {
 	Currency string `mapstructure:"currency" validate:"iso4217" allowed:"an ISO 4217 code such as EUR"`
 	// HashConcurrency is how many passwords are hashed at once, each with a core and 19 MiB; 0 is one for two cores.
 	HashConcurrency int `mapstructure:"hash_concurrency" validate:"min=0,max=256"`
-	// RequireVerifiedEmail keeps users from logging in before they have verified their address.
-	RequireVerifiedEmail bool `mapstructure:"require_verified_email"`
+	// RequireVerifiedEmail keeps users from logging in before they have verified their address: always or never; auto means wherever
+	// the issuer is not this machine. Without it, whoever registers an address and logs in learns whether it had an account.
+	RequireVerifiedEmail string `mapstructure:"require_verified_email" validate:"oneof=auto always never"`
 }
+
+// requiresVerified decides for the users of an issuer, whose URL the configuration has checked.
+func (s *settings) requiresVerified(issuer string) bool {
+	if s.RequireVerifiedEmail != verifiedAuto {
+		return s.RequireVerifiedEmail == verifiedAlways
+	}
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return true
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
+// The values of require_verified_email; the third one is never.
+const verifiedAuto, verifiedAlways = "auto", "always"
 
 // startTimeout bounds what wire asks of the database.
 const startTimeout = 10 * time.Second
@@ -105,7 +124,7 @@ func wire(env *module.Env) (module.Parts, error) {
 	signer := auth.NewSigner(ring.Signing, env.Auth.Issuer, env.Auth.Audience, env.Auth.AccessTTL, env.Now)
 	a := app.New(app.Deps{
 		DB: env.DB, Store: users, Events: env.Events, Audit: env.Audit, Passwords: password.New(slots, domain.ErrPasswordsBusy), Signer: signer, Issuer: env.Auth.Issuer,
-		Audience: env.Auth.Audience, Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL, RequireVerified: s.RequireVerifiedEmail, Secrets: ring, Forget: env.Forget,
+		Audience: env.Auth.Audience, Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL, RequireVerified: s.requiresVerified(env.Auth.Issuer), Secrets: ring, Forget: env.Forget,
 		TokenFile: filepath.Join(env.DataDir, cli.TokenFile),
 	})
 	if err := a.ResealSecrets(ctx); err != nil {

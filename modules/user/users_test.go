@@ -138,13 +138,15 @@ func TestProfile(t *testing.T) {
 		require.Equal(t, me.ID.String(), a.body["id"])
 		require.Equal(t, `"1"`, a.header.Get("ETag"))
 
-		a = f.do(t, http.MethodPatch, "/api/v1/me", me.token, `{"display_name": "Ada King", "email": "king@example.com"}`, "If-Match", `"1"`)
+		a = f.do(t, http.MethodPatch, "/api/v1/me", me.token, `{"display_name": "Ada King", "email": "king@example.com", "password": "correct horse"}`, "If-Match", `"1"`)
 		require.Equal(t, http.StatusOK, a.status, "%v", a.body)
 		require.Equal(t, `"2"`, a.header.Get("ETag"))
 		require.Equal(t, "Ada King", a.body["display_name"])
 		meta, changed := next[*userv1.UserProfileChanged](t, f)
 		require.Equal(t, me.ID.String(), meta.Key)
-		require.Equal(t, "king@example.com", changed.GetEmail())
+		require.Equal(t, me.Email, changed.GetEmail(), "until the new one is verified")
+		require.Equal(t, me.Email, a.body["email"])
+		require.Equal(t, "king@example.com", a.body["pending_email"])
 		require.EqualValues(t, 2, changed.GetVersion())
 
 		for name, c := range map[string]struct {
@@ -161,7 +163,8 @@ func TestProfile(t *testing.T) {
 			"Nothing":        {me.token, `{}`, `"2"`, 422, "unprocessable"},
 			"UnknownField":   {me.token, `{"disabled": false}`, `"2"`, 400, "invalid"},
 			"Null":           {me.token, `{"display_name": null}`, `"2"`, 400, "invalid"},
-			"TakenEmail":     {me.token, `{"email": "` + strings.ToUpper(other.Email) + `"}`, `"2"`, 409, "email_taken"},
+			"NoPassword":     {me.token, `{"email": "` + strings.ToUpper(other.Email) + `"}`, `"2"`, 422, "password_required"},
+			"WrongPassword":  {me.token, `{"email": "` + strings.ToUpper(other.Email) + `", "password": "wrong horse"}`, `"2"`, 403, "password_wrong"},
 			"MalformedEmail": {me.token, `{"email": "a@b@c"}`, `"2"`, 422, "unprocessable"},
 		} {
 			t.Run(name, func(t *testing.T) {

@@ -13,6 +13,7 @@ var (
 
 	EmailVerificationRequested = event.Define[*UserEmailVerificationRequested]()
 	PasswordResetRequested     = event.Define[*UserPasswordResetRequested]()
+	EmailChanged               = event.Define[*UserEmailChanged]()
 	PasswordChanged            = event.Define[*UserPasswordChanged]()
 	RegistrationAttempted      = event.Define[*UserRegistrationAttempted]()
 	SecondFactorChanged        = event.Define[*UserSecondFactorChanged]()

@@ -898,7 +898,7 @@ func (x *UserEnabled) GetUserId() string {
 	return ""
 }
 
-// UserEmailVerificationRequested is published when a user shall show to read mails at their address. The token works once; whoever
+// UserEmailVerificationRequested is published when a user shall show to read mails at an address. The token works once; whoever
 // mails it forgets it afterwards.
 type UserEmailVerificationRequested struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -907,7 +907,9 @@ type UserEmailVerificationRequested struct {
 	// What the user gives back: up to 128 letters, digits, - and _.
 	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
 	// When the token ends, in UTC.
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The address to mail to. Empty for the one that the user has.
+	Email         string `protobuf:"bytes,4,opt,name=email,proto3" json:"email,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -963,6 +965,68 @@ func (x *UserEmailVerificationRequested) GetExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *UserEmailVerificationRequested) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+// UserEmailChanged is published when another address has taken the place of a user's, after UserProfileChanged has brought it.
+type UserEmailChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user's UUID.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The address before the change: its reader should hear of it.
+	FormerEmail   string `protobuf:"bytes,2,opt,name=former_email,json=formerEmail,proto3" json:"former_email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserEmailChanged) Reset() {
+	*x = UserEmailChanged{}
+	mi := &file_modules_user_v1_user_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserEmailChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserEmailChanged) ProtoMessage() {}
+
+func (x *UserEmailChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_modules_user_v1_user_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserEmailChanged.ProtoReflect.Descriptor instead.
+func (*UserEmailChanged) Descriptor() ([]byte, []int) {
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UserEmailChanged) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserEmailChanged) GetFormerEmail() string {
+	if x != nil {
+		return x.FormerEmail
+	}
+	return ""
+}
+
 // UserPasswordResetRequested is published when somebody wants to set a new password for a user without knowing the present one. The
 // token works once; whoever mails it forgets it afterwards.
 type UserPasswordResetRequested struct {
@@ -979,7 +1043,7 @@ type UserPasswordResetRequested struct {
 
 func (x *UserPasswordResetRequested) Reset() {
 	*x = UserPasswordResetRequested{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[17]
+	mi := &file_modules_user_v1_user_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1055,7 @@ func (x *UserPasswordResetRequested) String() string {
 func (*UserPasswordResetRequested) ProtoMessage() {}
 
 func (x *UserPasswordResetRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[17]
+	mi := &file_modules_user_v1_user_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1068,7 @@ func (x *UserPasswordResetRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserPasswordResetRequested.ProtoReflect.Descriptor instead.
 func (*UserPasswordResetRequested) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{17}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UserPasswordResetRequested) GetUserId() string {
@@ -1039,7 +1103,7 @@ type UserPasswordChanged struct {
 
 func (x *UserPasswordChanged) Reset() {
 	*x = UserPasswordChanged{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[18]
+	mi := &file_modules_user_v1_user_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1115,7 @@ func (x *UserPasswordChanged) String() string {
 func (*UserPasswordChanged) ProtoMessage() {}
 
 func (x *UserPasswordChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[18]
+	mi := &file_modules_user_v1_user_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1128,7 @@ func (x *UserPasswordChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserPasswordChanged.ProtoReflect.Descriptor instead.
 func (*UserPasswordChanged) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{18}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UserPasswordChanged) GetUserId() string {
@@ -1085,7 +1149,7 @@ type UserRegistrationAttempted struct {
 
 func (x *UserRegistrationAttempted) Reset() {
 	*x = UserRegistrationAttempted{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[19]
+	mi := &file_modules_user_v1_user_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1161,7 @@ func (x *UserRegistrationAttempted) String() string {
 func (*UserRegistrationAttempted) ProtoMessage() {}
 
 func (x *UserRegistrationAttempted) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[19]
+	mi := &file_modules_user_v1_user_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1174,7 @@ func (x *UserRegistrationAttempted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserRegistrationAttempted.ProtoReflect.Descriptor instead.
 func (*UserRegistrationAttempted) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{19}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UserRegistrationAttempted) GetUserId() string {
@@ -1133,7 +1197,7 @@ type UserSecondFactorChanged struct {
 
 func (x *UserSecondFactorChanged) Reset() {
 	*x = UserSecondFactorChanged{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[20]
+	mi := &file_modules_user_v1_user_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1209,7 @@ func (x *UserSecondFactorChanged) String() string {
 func (*UserSecondFactorChanged) ProtoMessage() {}
 
 func (x *UserSecondFactorChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[20]
+	mi := &file_modules_user_v1_user_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1222,7 @@ func (x *UserSecondFactorChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserSecondFactorChanged.ProtoReflect.Descriptor instead.
 func (*UserSecondFactorChanged) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{20}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UserSecondFactorChanged) GetUserId() string {
@@ -1187,7 +1251,7 @@ type UserDeleted struct {
 
 func (x *UserDeleted) Reset() {
 	*x = UserDeleted{}
-	mi := &file_modules_user_v1_user_proto_msgTypes[21]
+	mi := &file_modules_user_v1_user_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1199,7 +1263,7 @@ func (x *UserDeleted) String() string {
 func (*UserDeleted) ProtoMessage() {}
 
 func (x *UserDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_modules_user_v1_user_proto_msgTypes[21]
+	mi := &file_modules_user_v1_user_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1212,7 +1276,7 @@ func (x *UserDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserDeleted.ProtoReflect.Descriptor instead.
 func (*UserDeleted) Descriptor() ([]byte, []int) {
-	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{21}
+	return file_modules_user_v1_user_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UserDeleted) GetUserId() string {
@@ -1276,12 +1340,16 @@ const file_modules_user_v1_user_proto_rawDesc = "" +
 	"\x05roles\x18\x02 \x03(\tR\x05roles\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x03R\aversion\"&\n" +
 	"\vUserEnabled\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x8a\x01\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\xa0\x01\n" +
 	"\x1eUserEmailVerificationRequested\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x86\x01\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x14\n" +
+	"\x05email\x18\x04 \x01(\tR\x05email\"N\n" +
+	"\x10UserEmailChanged\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12!\n" +
+	"\fformer_email\x18\x02 \x01(\tR\vformerEmail\"\x86\x01\n" +
 	"\x1aUserPasswordResetRequested\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x129\n" +
@@ -1315,7 +1383,7 @@ func file_modules_user_v1_user_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_modules_user_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+	file_modules_user_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 	file_modules_user_v1_user_proto_goTypes  = []any{
 		(*Money)(nil),                          // 0: cleave.user.v1.Money
 		(*User)(nil),                           // 1: cleave.user.v1.User
@@ -1334,21 +1402,22 @@ var (
 		(*UserRolesChanged)(nil),               // 14: cleave.user.v1.UserRolesChanged
 		(*UserEnabled)(nil),                    // 15: cleave.user.v1.UserEnabled
 		(*UserEmailVerificationRequested)(nil), // 16: cleave.user.v1.UserEmailVerificationRequested
-		(*UserPasswordResetRequested)(nil),     // 17: cleave.user.v1.UserPasswordResetRequested
-		(*UserPasswordChanged)(nil),            // 18: cleave.user.v1.UserPasswordChanged
-		(*UserRegistrationAttempted)(nil),      // 19: cleave.user.v1.UserRegistrationAttempted
-		(*UserSecondFactorChanged)(nil),        // 20: cleave.user.v1.UserSecondFactorChanged
-		(*UserDeleted)(nil),                    // 21: cleave.user.v1.UserDeleted
-		(*timestamppb.Timestamp)(nil),          // 22: google.protobuf.Timestamp
+		(*UserEmailChanged)(nil),               // 17: cleave.user.v1.UserEmailChanged
+		(*UserPasswordResetRequested)(nil),     // 18: cleave.user.v1.UserPasswordResetRequested
+		(*UserPasswordChanged)(nil),            // 19: cleave.user.v1.UserPasswordChanged
+		(*UserRegistrationAttempted)(nil),      // 20: cleave.user.v1.UserRegistrationAttempted
+		(*UserSecondFactorChanged)(nil),        // 21: cleave.user.v1.UserSecondFactorChanged
+		(*UserDeleted)(nil),                    // 22: cleave.user.v1.UserDeleted
+		(*timestamppb.Timestamp)(nil),          // 23: google.protobuf.Timestamp
 	}
 )
 
 var file_modules_user_v1_user_proto_depIdxs = []int32{
-	22, // 0: cleave.user.v1.User.created_at:type_name -> google.protobuf.Timestamp
+	23, // 0: cleave.user.v1.User.created_at:type_name -> google.protobuf.Timestamp
 	1,  // 1: cleave.user.v1.GetUsersResponse.users:type_name -> cleave.user.v1.User
 	0,  // 2: cleave.user.v1.ReserveCreditRequest.amount:type_name -> cleave.user.v1.Money
-	22, // 3: cleave.user.v1.UserEmailVerificationRequested.expires_at:type_name -> google.protobuf.Timestamp
-	22, // 4: cleave.user.v1.UserPasswordResetRequested.expires_at:type_name -> google.protobuf.Timestamp
+	23, // 3: cleave.user.v1.UserEmailVerificationRequested.expires_at:type_name -> google.protobuf.Timestamp
+	23, // 4: cleave.user.v1.UserPasswordResetRequested.expires_at:type_name -> google.protobuf.Timestamp
 	2,  // 5: cleave.user.v1.UserService.GetUsers:input_type -> cleave.user.v1.GetUsersRequest
 	4,  // 6: cleave.user.v1.UserService.ReserveCredit:input_type -> cleave.user.v1.ReserveCreditRequest
 	6,  // 7: cleave.user.v1.UserService.CaptureCredit:input_type -> cleave.user.v1.CaptureCreditRequest
@@ -1375,7 +1444,7 @@ func file_modules_user_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_modules_user_v1_user_proto_rawDesc), len(file_modules_user_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,7 +38,9 @@ func Handlers(a *app.App) []event.Handler {
 			return a.Tell(ctx, domain.News{Kind: domain.Disabled, UserID: e.GetUserId()})
 		}),
 		event.On(userv1.EmailVerificationRequested, "mail_verification", func(ctx context.Context, _ event.Meta, e *userv1.UserEmailVerificationRequested) error {
-			return write(ctx, a, e, domain.News{Kind: domain.EmailVerification, Code: e.GetToken(), CodeExpires: e.GetExpiresAt().AsTime()})
+			return write(ctx, a, e, domain.News{
+				Kind: domain.EmailVerification, Code: e.GetToken(), CodeExpires: e.GetExpiresAt().AsTime(), Address: e.GetEmail(),
+			})
 		}),
 		event.On(userv1.PasswordResetRequested, "mail_password_reset", func(ctx context.Context, _ event.Meta, e *userv1.UserPasswordResetRequested) error {
 			return write(ctx, a, e, domain.News{Kind: domain.PasswordReset, Code: e.GetToken(), CodeExpires: e.GetExpiresAt().AsTime()})
@@ -55,6 +57,9 @@ func Handlers(a *app.App) []event.Handler {
 				kind = domain.SecondFactorOn
 			}
 			return write(ctx, a, e, domain.News{Kind: kind})
+		}),
+		event.On(userv1.EmailChanged, "mail_email_changed", func(ctx context.Context, _ event.Meta, e *userv1.UserEmailChanged) error {
+			return write(ctx, a, e, domain.News{Kind: domain.EmailChanged, Address: e.GetFormerEmail()})
 		}),
 		event.On(userv1.Deleted, "forget_user", func(ctx context.Context, _ event.Meta, e *userv1.UserDeleted) error {
 			if err := checkID("user_id", e.GetUserId()); err != nil {

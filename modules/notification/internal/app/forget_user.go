@@ -6,13 +6,18 @@ import "context"
 // this machine keeps among them. News of them that arrives later has no effect.
 func (a *App) ForgetUser(ctx context.Context, userID string) error {
 	return a.DB.Tx(ctx, func(ctx context.Context) error {
-		email, err := a.Store.EraseUser(ctx, userID, a.now())
+		emails, err := a.Store.EraseUser(ctx, userID, a.now())
 		if err != nil {
 			return err
 		}
-		if err := a.Forget(ctx, userID); err != nil || email == "" {
+		if err := a.Forget(ctx, userID); err != nil {
 			return err
 		}
-		return a.Post.Forget(email)
+		for _, email := range emails {
+			if err := a.Post.Forget(email); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }

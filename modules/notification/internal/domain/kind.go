@@ -28,11 +28,12 @@ const (
 	RegistrationAttempt Kind = "registration_attempt"
 	SecondFactorOn      Kind = "second_factor_on"
 	SecondFactorOff     Kind = "second_factor_off"
+	EmailChanged        Kind = "email_changed"
 )
 
 // SecurityKinds returns the kinds of mails about the security of an account.
 func SecurityKinds() []Kind {
-	return []Kind{EmailVerification, PasswordReset, PasswordChanged, RegistrationAttempt, SecondFactorOn, SecondFactorOff}
+	return []Kind{EmailVerification, PasswordReset, PasswordChanged, RegistrationAttempt, SecondFactorOn, SecondFactorOff, EmailChanged}
 }
 
 // Valid reports whether k is one of Kinds.

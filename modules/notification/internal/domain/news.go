@@ -11,6 +11,7 @@ type News struct {
 	Reason   string // why an order was rejected, as a code, or cancelled, as a code or in somebody's words
 	Tracking string // the carrier's code; "" when there is none
 	Code     string // what the user gives back to show that they read the mail; "" when there is none
+	Address  string // that the mail goes to instead of the user's own; "" for that one
 	// CodeExpires is when the code ends; a mail with an older one does not leave.
 	CodeExpires time.Time
 }

@@ -7,14 +7,14 @@ import (
 	"cleave/platform/db"
 )
 
-// EraseUser removes all rows of a user, keeps others from making new ones, and returns the address that was known.
-func (s *Store) EraseUser(ctx context.Context, userID string, now time.Time) (email string, err error) {
+// EraseUser removes all rows of a user, keeps others from making new ones, and returns the addresses that were known.
+func (s *Store) EraseUser(ctx context.Context, userID string, now time.Time) (emails []string, err error) {
 	if err := s.queueTurn(ctx); err != nil {
-		return "", err
+		return nil, err
 	}
-	var emails []string
-	if err := s.db.Conn(ctx).Raw("SELECT email FROM recipients WHERE user_id = ?", userID).Scan(&emails).Error; err != nil {
-		return "", err
+	if err := s.db.Conn(ctx).Raw(`SELECT email FROM recipients WHERE user_id = ? AND email <> ''
+		UNION SELECT address FROM mails WHERE user_id = ? AND address <> ''`, userID, userID).Scan(&emails).Error; err != nil {
+		return nil, err
 	}
 	q := s.db.Queue(ctx)
 	for _, statement := range []string{
@@ -22,13 +22,10 @@ func (s *Store) EraseUser(ctx context.Context, userID string, now time.Time) (em
 		"DELETE FROM mutes WHERE user_id = ?", "DELETE FROM recipients WHERE user_id = ?",
 	} {
 		if err := q.Exec(statement, userID).Error; err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	if len(emails) > 0 {
-		email = emails[0]
-	}
-	return email, q.Exec("INSERT INTO erased_users (user_id, erased_at) VALUES (?, ?) ON CONFLICT (user_id) DO NOTHING", userID, db.Micros(now)).Error
+	return emails, q.Exec("INSERT INTO erased_users (user_id, erased_at) VALUES (?, ?) ON CONFLICT (user_id) DO NOTHING", userID, db.Micros(now)).Error
 }
 
 // PurgeErased queues the end of the memory of users who were erased before a time.

@@ -21,7 +21,7 @@ const (
 )
 
 // QueuedMail is a mail that this process has claimed, with the address that
-// its user has now.
+// its user has now, or that it is for in particular.
 type QueuedMail struct {
 	ID        string
 	News      domain.News
@@ -37,10 +37,10 @@ func (s *Store) InsertMail(ctx context.Context, id string, n domain.News, now ti
 	if !n.CodeExpires.IsZero() {
 		expires = db.Micros(n.CodeExpires)
 	}
-	return s.db.Queue(ctx).Exec(`INSERT INTO mails (id, user_id, kind, number, reason, tracking, code, code_expires_at, due_at, created_at)
-		SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM mutes WHERE user_id = ? AND kind = ? AND channel = ?)
+	return s.db.Queue(ctx).Exec(`INSERT INTO mails (id, user_id, kind, number, reason, tracking, code, code_expires_at, address, due_at, created_at)
+		SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM mutes WHERE user_id = ? AND kind = ? AND channel = ?)
 		AND NOT EXISTS (SELECT 1 FROM erased_users WHERE user_id = ?)`,
-		id, n.UserID, n.Kind, n.Number, n.Reason, n.Tracking, n.Code, expires, at, at, n.UserID, n.Kind, domain.Email, n.UserID).Error
+		id, n.UserID, n.Kind, n.Number, n.Reason, n.Tracking, n.Code, expires, n.Address, at, at, n.UserID, n.Kind, domain.Email, n.UserID).Error
 }
 
 // dueMails selects the mails to send now: those whose address is known. The
@@ -76,7 +76,7 @@ func (s *Store) ClaimMails(ctx context.Context, now time.Time, lease time.Durati
 	err := s.db.Conn(ctx).Raw("WITH due AS MATERIALIZED ("+due+`)
 		UPDATE mails SET attempts = attempts + 1, due_at = ? WHERE id IN (SELECT id FROM due)
 		RETURNING id, user_id, kind, number, reason, tracking, code, code_expires_at, attempts, created_at,
-			(SELECT r.email FROM recipients r WHERE r.user_id = mails.user_id) AS email,
+			CASE address WHEN '' THEN (SELECT r.email FROM recipients r WHERE r.user_id = mails.user_id) ELSE address END AS email,
 			(SELECT r.display_name FROM recipients r WHERE r.user_id = mails.user_id) AS display_name`,
 		db.Micros(now), limit, db.Micros(now.Add(lease))).Scan(&rows).Error
 	claimed := make([]QueuedMail, len(rows))

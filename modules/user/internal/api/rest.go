@@ -99,7 +99,8 @@ func wireUser(u domain.User) (User, error) {
 	id, err := uuid.Parse(u.ID)
 	return User{
 		ID: id, Email: string(u.Email), DisplayName: u.DisplayName, Roles: append([]string{}, u.Roles...), Disabled: u.Disabled, EmailVerified: u.EmailVerified,
-		CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt, Version: u.Version,
+		PendingEmail: optional(string(u.PendingEmail)),
+		CreatedAt:    u.CreatedAt, UpdatedAt: u.UpdatedAt, Version: u.Version,
 	}, err
 }
 

@@ -60,7 +60,9 @@ func (s server) UpdateProfile(ctx context.Context, r UpdateProfileRequestObject)
 	if err != nil {
 		return nil, err
 	}
-	u, err := s.app.UpdateProfile(ctx, p.Subject, version, app.ProfileChange{Email: r.Body.Email, DisplayName: r.Body.DisplayName})
+	u, err := s.app.UpdateProfile(ctx, p.Subject, version, app.ProfileChange{
+		Email: r.Body.Email, Password: deref(r.Body.Password), DisplayName: r.Body.DisplayName,
+	})
 	if err != nil {
 		return nil, err
 	}

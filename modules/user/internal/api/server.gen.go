@@ -715,6 +715,11 @@ type UpdateProfile struct {
 	//
 	// Example: ada@example.com
 	Email *EmailAddress `json:"email,omitempty"`
+
+	// Password 8 to 128 characters of any kind, in Unicode; how they are composed does not matter (NFC). It is kept only as an Argon2id hash.
+	//
+	// Example: correct horse battery staple
+	Password *Password `json:"password,omitempty"`
 }
 
 // User A user.
@@ -742,6 +747,9 @@ type User struct {
 
 	// ID Never changes.
 	ID openapi_types.UUID `json:"id"`
+
+	// PendingEmail The address that the user wants to have instead, once it is verified; not there when there is none.
+	PendingEmail *string `json:"pending_email,omitempty"`
 
 	// Roles What decides the user's permissions.
 	Roles []string `json:"roles"`

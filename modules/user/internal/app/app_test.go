@@ -41,7 +41,7 @@ type fixture struct {
 var published = []event.Type{
 	userv1.Registered, userv1.ProfileChanged, userv1.Disabled, userv1.Enabled, userv1.Revoked,
 	userv1.EmailVerificationRequested, userv1.PasswordResetRequested, userv1.PasswordChanged, userv1.RegistrationAttempted,
-	userv1.SecondFactorChanged, userv1.Deleted, userv1.RolesChanged,
+	userv1.SecondFactorChanged, userv1.Deleted, userv1.RolesChanged, userv1.EmailChanged,
 }
 
 const sessionTTL = time.Hour

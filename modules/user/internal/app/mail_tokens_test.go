@@ -85,28 +85,73 @@ func TestVerifyEmail(t *testing.T) {
 		require.Equal(t, before, f.events(t, userv1.EmailVerificationRequested, u.ID), "there is nothing to verify")
 		require.Equal(t, fault.Unprocessable, fault.KindOf(f.RequestEmailVerification(ctx, "nonsense")))
 
-		upper, address := "ADA@EXAMPLE.COM", "lovelace@example.com"
+		upper := "ADA@EXAMPLE.COM"
 		now, err = f.UpdateProfile(ctx, u.ID, now.Version, app.ProfileChange{Email: &upper})
 		require.NoError(t, err)
 		require.True(t, now.EmailVerified, "the same address in another letter case")
-		now, err = f.UpdateProfile(ctx, u.ID, now.Version, app.ProfileChange{Email: &address})
-		require.NoError(t, err)
-		require.False(t, now.EmailVerified)
-		stored, err := f.User(ctx, u.ID)
-		require.NoError(t, err)
-		require.Equal(t, now, stored)
-		require.NoError(t, f.VerifyEmail(ctx, f.verification(t, u)))
 	})
 }
 
-func TestVerifyEmail_OtherAddress(t *testing.T) {
+// TestUpdateProfile_Email goes from one address to another.
+func TestUpdateProfile_Email(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
-		u := f.registered(t, "ada@example.com")
-		token := f.verification(t, u)
-		address := "lovelace@example.com"
-		_, err := f.UpdateProfile(t.Context(), u.ID, u.Version, app.ProfileChange{Email: &address})
+		ctx := t.Context()
+		u, owner := f.registered(t, "ada@example.com"), f.registered(t, "eve@example.com")
+		first := f.verification(t, u)
+		change := func(version int64, address, password string) (domain.User, error) {
+			return f.UpdateProfile(ctx, u.ID, version, app.ProfileChange{Email: &address, Password: password})
+		}
+		_, err := change(1, "lovelace@example.com", "")
+		require.ErrorIs(t, err, domain.ErrPasswordMissing)
+		_, err = change(1, "lovelace@example.com", "wrong horse battery")
+		require.ErrorIs(t, err, domain.ErrPasswordWrong)
+		_, err = change(2, "lovelace@example.com", secret)
+		require.ErrorIs(t, err, domain.ErrStale)
+
+		now, err := change(1, "Lovelace@example.com", secret)
 		require.NoError(t, err)
-		require.ErrorIs(t, f.VerifyEmail(t.Context(), token), domain.ErrMailToken, "it was mailed to the former address")
+		require.Equal(t, u.Email, now.Email, "until the new one is verified")
+		require.EqualValues(t, "Lovelace@example.com", now.PendingEmail)
+		stored, err := f.User(ctx, u.ID)
+		require.NoError(t, err)
+		require.Equal(t, now, stored)
+		require.Zero(t, f.events(t, userv1.ProfileChanged, u.ID))
+		second := f.verification(t, u)
+		require.NoError(t, f.VerifyEmail(ctx, first), "the present one can still be verified")
+		require.NoError(t, f.VerifyEmail(ctx, second))
+		now, err = f.User(ctx, u.ID)
+		require.NoError(t, err)
+		require.EqualValues(t, "Lovelace@example.com", now.Email)
+		require.Empty(t, now.PendingEmail)
+		require.True(t, now.EmailVerified)
+		require.EqualValues(t, 1, f.events(t, userv1.ProfileChanged, u.ID))
+		require.EqualValues(t, 1, f.events(t, userv1.EmailChanged, u.ID))
+		_, err = f.LogIn(ctx, "lovelace@example.com", secret)
+		require.NoError(t, err)
+		_, err = f.LogIn(ctx, "ada@example.com", secret)
+		require.ErrorIs(t, err, domain.ErrCredentials)
+
+		// The address of somebody else: the same, but that they are told instead.
+		taken, err := change(now.Version, "EVE@example.com", secret)
+		require.NoError(t, err)
+		require.EqualValues(t, "EVE@example.com", taken.PendingEmail)
+		require.Equal(t, now.Version+1, taken.Version)
+		require.EqualValues(t, 1, f.events(t, userv1.RegistrationAttempted, owner.ID))
+		require.EqualValues(t, 2, f.events(t, userv1.EmailVerificationRequested, u.ID), "no token leaves")
+
+		// A token for an address that is wanted no more, or that somebody else was faster to have.
+		_, err = change(taken.Version, "one@example.com", secret)
+		require.NoError(t, err)
+		one := f.verification(t, u)
+		again, err := change(taken.Version+1, "two@example.com", secret)
+		require.NoError(t, err)
+		two := f.verification(t, u)
+		require.ErrorIs(t, f.VerifyEmail(ctx, one), domain.ErrMailToken)
+		f.registered(t, "two@example.com")
+		require.ErrorIs(t, f.VerifyEmail(ctx, two), domain.ErrMailToken)
+		back, err := change(again.Version, "lovelace@example.com", "")
+		require.NoError(t, err)
+		require.Empty(t, back.PendingEmail, "to want the present one is to want no other")
 	})
 }
 

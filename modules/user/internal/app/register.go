@@ -27,21 +27,21 @@ func (a *App) Register(ctx context.Context, r Registration) (domain.User, error)
 			return err
 		}
 		if !free {
-			return a.tellOwner(ctx, u.Email)
+			owner, err := a.Store.UserByEmail(ctx, u.Email)
+			if err != nil {
+				return err
+			}
+			return a.tellOwner(ctx, owner)
 		}
 		if err := a.registered(ctx, u); err != nil {
 			return err
 		}
-		return a.askToVerify(ctx, u)
+		return a.askToVerify(ctx, u.ID, u.Email)
 	})
 }
 
-// tellOwner tells the user who has an address that somebody wanted to register with it.
-func (a *App) tellOwner(ctx context.Context, e domain.Email) error {
-	owner, err := a.Store.UserByEmail(ctx, e)
-	if err != nil {
-		return err
-	}
+// tellOwner tells the user who has an address that somebody else wanted to have an account with it.
+func (a *App) tellOwner(ctx context.Context, owner domain.User) error {
 	if err := a.mailNothing(ctx); err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type User struct {
 	Roles         []string
 	Disabled      bool  // barred from logging in and acting
 	EmailVerified bool  // has shown to read mails at the address
+	PendingEmail  Email // that the user wants to have instead, once they have shown to read its mails; "" for none
 	Version       int64 // from 1, grows with every change
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
@@ -64,23 +65,37 @@ type Change struct {
 	DisplayName *string
 }
 
-// Apply changes the profile and counts the version up. It reports false, and changes nothing, when everything is as asked
-// already.
+// Apply changes the profile and counts the version up. Another address is pending from now on, and does not take the place of the
+// present one yet. It reports false, and changes nothing, when everything is as asked already.
 func (u *User) Apply(c Change, now time.Time) bool {
-	email, name := u.Email, u.DisplayName
-	if c.Email != nil {
-		email = *c.Email
-	}
+	before := *u
 	if c.DisplayName != nil {
-		name = *c.DisplayName
+		u.DisplayName = *c.DisplayName
 	}
-	if email == u.Email && name == u.DisplayName {
+	switch {
+	case c.Email == nil:
+	case c.Email.Lower() == u.Email.Lower():
+		u.Email, u.PendingEmail = *c.Email, ""
+	default:
+		u.PendingEmail = *c.Email
+	}
+	if u.Email == before.Email && u.PendingEmail == before.PendingEmail && u.DisplayName == before.DisplayName {
 		return false
 	}
-	if email.Lower() != u.Email.Lower() {
-		u.EmailVerified = false
+	u.touch(now)
+	return true
+}
+
+// ConfirmEmail notes that the user reads the mails of an address, which takes the place of the present one if it is the pending one.
+// It reports false, and changes nothing, when it is neither, or was confirmed before.
+func (u *User) ConfirmEmail(lower string, now time.Time) bool {
+	switch {
+	case u.PendingEmail != "" && u.PendingEmail.Lower() == lower:
+		u.Email, u.PendingEmail = u.PendingEmail, ""
+	case u.Email.Lower() != lower || u.EmailVerified:
+		return false
 	}
-	u.Email, u.DisplayName = email, name
+	u.EmailVerified = true
 	u.touch(now)
 	return true
 }

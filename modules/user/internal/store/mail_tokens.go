@@ -61,16 +61,6 @@ func (s *Store) PurgeMailTokens(ctx context.Context, before time.Time) error {
 	})
 }
 
-// VerifyEmail notes that a user reads the mails of their address; ErrMailToken when they have another one, or have shown it before.
-func (s *Store) VerifyEmail(ctx context.Context, userID, emailLower string, now time.Time) error {
-	res := s.db.Conn(ctx).Exec(`UPDATE users SET email_verified_at = ?, version = version + 1, updated_at = ?
-		WHERE id = ? AND email_lower = ? AND email_verified_at = 0`, db.Micros(now), db.Micros(now), userID, emailLower)
-	if res.Error == nil && res.RowsAffected == 0 {
-		return domain.ErrMailToken
-	}
-	return res.Error
-}
-
 // SetPassword replaces a password hash that is still the given one, and reports whether it was.
 func (s *Store) SetPassword(ctx context.Context, userID, before, hash string) (bool, error) {
 	res := s.db.Conn(ctx).Exec("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?", hash, userID, before)

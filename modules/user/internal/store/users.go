@@ -16,20 +16,21 @@ type userRow struct {
 	PasswordHash    string
 	Disabled        bool
 	EmailVerifiedAt int64
+	PendingEmail    string
 	Version         int64
 	CreatedAt       int64
 	UpdatedAt       int64
 	Roles           string
 }
 
-const selectUsers = `SELECT u.id, u.email, u.display_name, u.password_hash, u.disabled, u.email_verified_at, u.version, u.created_at, u.updated_at,
+const selectUsers = `SELECT u.id, u.email, u.display_name, u.password_hash, u.disabled, u.email_verified_at, u.pending_email, u.version, u.created_at, u.updated_at,
 	(SELECT string_agg(r.role, ',' ORDER BY r.role) FROM user_roles r WHERE r.user_id = u.id) AS roles
 	FROM users u WHERE u.erased_at = 0 `
 
 func (r userRow) user() domain.User {
 	u := domain.User{
 		ID: r.ID, Email: domain.Email(r.Email), DisplayName: r.DisplayName, PasswordHash: r.PasswordHash, Disabled: r.Disabled,
-		EmailVerified: r.EmailVerifiedAt != 0, Version: r.Version, CreatedAt: db.FromMicros(r.CreatedAt), UpdatedAt: db.FromMicros(r.UpdatedAt),
+		EmailVerified: r.EmailVerifiedAt != 0, PendingEmail: domain.Email(r.PendingEmail), Version: r.Version, CreatedAt: db.FromMicros(r.CreatedAt), UpdatedAt: db.FromMicros(r.UpdatedAt),
 	}
 	if r.Roles != "" {
 		u.Roles = strings.Split(r.Roles, ",")
@@ -95,10 +96,14 @@ func (s *Store) ReplaceRoles(ctx context.Context, u domain.User) error {
 
 // UpdateUser writes the user's profile and state if the stored version is still the one before u's; else it is ErrStale.
 func (s *Store) UpdateUser(ctx context.Context, u domain.User) error {
-	res := s.db.Conn(ctx).Exec(`UPDATE users SET email = ?, email_lower = ?, display_name = ?, search = ?, disabled = ?, version = ?, updated_at = ?,
-		email_verified_at = CASE email_lower WHEN ? THEN email_verified_at ELSE 0 END WHERE id = ? AND version = ?`,
-		string(u.Email), u.Email.Lower(), u.DisplayName, searchText(u), u.Disabled, u.Version, db.Micros(u.UpdatedAt), u.Email.Lower(),
-		u.ID, u.Version-1)
+	updated, verified := db.Micros(u.UpdatedAt), int64(0)
+	if u.EmailVerified {
+		verified = updated
+	}
+	res := s.db.Conn(ctx).Exec(`UPDATE users SET email = ?, email_lower = ?, pending_email = ?, display_name = ?, search = ?, disabled = ?, version = ?, updated_at = ?,
+		email_verified_at = CASE WHEN email_lower = ? AND email_verified_at <> 0 THEN email_verified_at ELSE ? END WHERE id = ? AND version = ?`,
+		string(u.Email), u.Email.Lower(), string(u.PendingEmail), u.DisplayName, searchText(u), u.Disabled, u.Version, updated,
+		u.Email.Lower(), verified, u.ID, u.Version-1)
 	if res.Error == nil && res.RowsAffected == 0 {
 		return domain.ErrStale
 	}

@@ -757,6 +757,11 @@ type UpdateProfile struct {
 	//
 	// Example: ada@example.com
 	Email *EmailAddress `json:"email,omitempty"`
+
+	// Password 8 to 128 characters of any kind, in Unicode; how they are composed does not matter (NFC). It is kept only as an Argon2id hash.
+	//
+	// Example: correct horse battery staple
+	Password *Password `json:"password,omitempty"`
 }
 
 // User A user.
@@ -784,6 +789,9 @@ type User struct {
 
 	// ID Never changes.
 	ID openapi_types.UUID `json:"id"`
+
+	// PendingEmail The address that the user wants to have instead, once it is verified; not there when there is none.
+	PendingEmail *string `json:"pending_email,omitempty"`
 
 	// Roles What decides the user's permissions.
 	Roles []string `json:"roles"`
@@ -1245,7 +1253,7 @@ type ClientInterface interface {
 
 	// UpdateProfileWithBody Change one's own profile
 	//
-	// Changes the fields that are given and keeps the others. An address in use by someone else is a 409, code email_taken. A new address is not verified: a token is mailed to it.
+	// Changes the fields that are given and keeps the others. Another address takes the password (without it 422, code password_required; a wrong one is a 403, code password_wrong), and stays pending_email until verifyEmail has taken the token that is mailed to it. The answer does not tell whether somebody else has the address.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1254,7 +1262,7 @@ type ClientInterface interface {
 
 	// UpdateProfile Change one's own profile
 	//
-	// Changes the fields that are given and keeps the others. An address in use by someone else is a 409, code email_taken. A new address is not verified: a token is mailed to it.
+	// Changes the fields that are given and keeps the others. Another address takes the password (without it 422, code password_required; a wrong one is a 403, code password_wrong), and stays pending_email until verifyEmail has taken the token that is mailed to it. The answer does not tell whether somebody else has the address.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1765,7 +1773,7 @@ func (c *Client) GetProfile(ctx context.Context, reqEditors ...RequestEditorFn) 
 
 // UpdateProfileWithBody Change one's own profile
 //
-// Changes the fields that are given and keeps the others. An address in use by someone else is a 409, code email_taken. A new address is not verified: a token is mailed to it.
+// Changes the fields that are given and keeps the others. Another address takes the password (without it 422, code password_required; a wrong one is a 403, code password_wrong), and stays pending_email until verifyEmail has taken the token that is mailed to it. The answer does not tell whether somebody else has the address.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1784,7 +1792,7 @@ func (c *Client) UpdateProfileWithBody(ctx context.Context, params *UpdateProfil
 
 // UpdateProfile Change one's own profile
 //
-// Changes the fields that are given and keeps the others. An address in use by someone else is a 409, code email_taken. A new address is not verified: a token is mailed to it.
+// Changes the fields that are given and keeps the others. Another address takes the password (without it 422, code password_required; a wrong one is a 403, code password_wrong), and stays pending_email until verifyEmail has taken the token that is mailed to it. The answer does not tell whether somebody else has the address.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4457,7 +4465,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateProfileWithBodyWithResponse Change one's own profile
 	//
-	// Changes the fields that are given and keeps the others. An address in use by someone else is a 409, code email_taken. A new address is not verified: a token is mailed to it.
+	// Changes the fields that are given and keeps the others. Another address takes the password (without it 422, code password_required; a wrong one is a 403, code password_wrong), and stays pending_email until verifyEmail has taken the token that is mailed to it. The answer does not tell whether somebody else has the address.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4466,7 +4474,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateProfileWithResponse Change one's own profile
 	//
-	// Changes the fields that are given and keeps the others. An address in use by someone else is a 409, code email_taken. A new address is not verified: a token is mailed to it.
+	// Changes the fields that are given and keeps the others. Another address takes the password (without it 422, code password_required; a wrong one is a 403, code password_wrong), and stays pending_email until verifyEmail has taken the token that is mailed to it. The answer does not tell whether somebody else has the address.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9123,7 +9131,7 @@ func (c *ClientWithResponses) GetProfileWithResponse(ctx context.Context, reqEdi
 
 // UpdateProfileWithBodyWithResponse Change one's own profile
 //
-// Changes the fields that are given and keeps the others. An address in use by someone else is a 409, code email_taken. A new address is not verified: a token is mailed to it.
+// Changes the fields that are given and keeps the others. Another address takes the password (without it 422, code password_required; a wrong one is a 403, code password_wrong), and stays pending_email until verifyEmail has taken the token that is mailed to it. The answer does not tell whether somebody else has the address.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9138,7 +9146,7 @@ func (c *ClientWithResponses) UpdateProfileWithBodyWithResponse(ctx context.Cont
 
 // UpdateProfileWithResponse Change one's own profile
 //
-// Changes the fields that are given and keeps the others. An address in use by someone else is a 409, code email_taken. A new address is not verified: a token is mailed to it.
+// Changes the fields that are given and keeps the others. Another address takes the password (without it 422, code password_required; a wrong one is a 403, code password_wrong), and stays pending_email until verifyEmail has taken the token that is mailed to it. The answer does not tell whether somebody else has the address.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -67,7 +67,7 @@ export interface paths {
         head?: never;
         /**
          * Change one's own profile
-         * @description Changes the fields that are given and keeps the others. An address in use by someone else is a 409, code email_taken. A new address is not verified: a token is mailed to it.
+         * @description Changes the fields that are given and keeps the others. Another address takes the password (without it 422, code password_required; a wrong one is a 403, code password_wrong), and stays pending_email until verifyEmail has taken the token that is mailed to it. The answer does not tell whether somebody else has the address.
          */
         patch: operations["updateProfile"];
         trace?: never;
@@ -769,6 +769,8 @@ export interface components {
             disabled: boolean;
             /** @description Whether the user has shown to read mails at the address. */
             email_verified: boolean;
+            /** @description The address that the user wants to have instead, once it is verified; not there when there is none. */
+            pending_email?: string;
             /**
              * Format: date-time
              * @description When the user registered.
@@ -1185,6 +1187,7 @@ export interface components {
          */
         UpdateProfile: {
             email?: components["schemas"]["EmailAddress"];
+            password?: components["schemas"]["Password"];
             display_name?: components["schemas"]["DisplayName"];
         };
         /**
