@@ -49,6 +49,7 @@ func NewProxy(conn grpc.ClientConnInterface, log *slog.Logger) *Proxy {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", r.In.Host
 			r.Out.Host = r.In.Host
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy leaves out what it cannot read, and the module refuses it
 			// They were taken out so that a client cannot invent them. The other process believes as little of them as this one.
 			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 				if v := r.In.Header[name]; v != nil {
