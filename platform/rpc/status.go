@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -98,11 +99,18 @@ func fromStatus(method string, err error) error {
 			}
 		}
 	}
+	text := s.Message()
 	if f == nil {
 		kind := kindOf[s.Code()]
 		f = fault.New(kind, "", "%s", unclassified[kind])
+		switch kind { // each transport has words of its own for a context that has ended
+		case fault.Timeout:
+			text = context.DeadlineExceeded.Error()
+		case fault.Canceled:
+			text = context.Canceled.Error()
+		}
 	}
-	return f.Wrap(errors.New(method + ": " + s.Code().String() + ": " + s.Message()))
+	return f.Wrap(errors.New(method + ": " + s.Code().String() + ": " + text))
 }
 
 // unclassified is the text for a status that names no fault; its own text may
