@@ -12,7 +12,7 @@ BUILD     = $(GO) build -trimpath -tags nomsgpack -ldflags "-s -w -X main.versio
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-changed test-race lint generate generated bench bench-short journey chaos security verify
+.PHONY: help run build test test-changed test-race lint generate generated bench bench-short journey chaos topology security verify
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,5 +69,8 @@ journey: ## Run the whole story against the real binary
 chaos: ## Kill the real binary, its database, network and broker under load, and check every promise
 	$(GO) test -count=1 -v -timeout 60m ./test/chaos -full $(CHAOS)
 
-# make test has the journey in it, and a few strikes of chaos.
+topology: ## Run the whole public API on every partition into processes, and compare with one process
+	$(GO) test -count=1 -v -timeout 60m ./test/topology -full
+
+# make test has the journey in it, a few strikes of chaos, and every partition once.
 verify: lint generated test test-race build bench-short ## Run everything that must pass before a change is merged
