@@ -37,7 +37,7 @@ func (a *app) plan() *cobra.Command {
 			"from what a hop to another process costs on this machine, which takes some seconds to measure. PARTITION separates processes\n" +
 			"with | and the modules in one with commas; modules that it does not name stay together.\n\n" +
 			"The server's counts need the permission ops:edge:read, of the user whose access token --token-file holds. --from reads them\n" +
-			"from a file instead, an answer to GET /api/v1/admin/edges. The exit code is 3 when an operation makes more calls to other\n" +
+			"from a file instead, an answer to GET /api/v1/admin/process/traffic. The exit code is 3 when an operation makes more calls to other\n" +
 			"processes than --budget allows.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			f, err := a.forecast(c.Context(), p)
@@ -148,7 +148,7 @@ func (a *app) ask(ctx context.Context, at, token string) (s traffic.Snapshot, er
 	if err != nil {
 		return s, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/v1/admin/edges", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/v1/admin/process/traffic", nil)
 	if err != nil {
 		return s, fault.New(fault.Invalid, "url_invalid", "--url is %q, allowed: an address such as http://127.0.0.1:8080", url)
 	}

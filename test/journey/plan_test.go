@@ -61,7 +61,7 @@ func TestPlan(t *testing.T) {
 		require.Contains(t, o.out, "notification.tell")
 
 		counts := filepath.Join(t.TempDir(), "edges.json")
-		r := w.admin.send(t, http.MethodGet, "/api/v1/admin/edges", "")
+		r := w.admin.send(t, http.MethodGet, "/api/v1/admin/process/traffic", "")
 		require.Equal(t, http.StatusOK, r.status)
 		require.NoError(t, os.WriteFile(counts, r.body, 0o600))
 		require.Zero(t, s.do(t, "plan", "--from", counts, "--hops", hops, "--split", "order", "--budget", "3").code)

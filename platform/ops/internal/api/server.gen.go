@@ -466,30 +466,6 @@ type EdgeSource struct {
 // EdgeSourceKind What it is; background is all that belongs to nothing else.
 type EdgeSourceKind string
 
-// Edges What a server has counted.
-type Edges struct {
-	// At When this was read.
-	At time.Time `json:"at"`
-
-	// Calls The calls between modules.
-	Calls []EdgeCalls `json:"calls"`
-
-	// CPUUs Processor time of the server so far, in microseconds.
-	CPUUs int64 `json:"cpu_us"`
-
-	// Modules The modules that run here.
-	Modules []string `json:"modules"`
-
-	// Pipe What carries events: inproc, or the scheme of a broker.
-	Pipe string `json:"pipe"`
-
-	// Since When counting began.
-	Since time.Time `json:"since"`
-
-	// Sources What followed from what.
-	Sources []EdgeSource `json:"sources"`
-}
-
 // Lag What waits in a module.
 type Lag struct {
 	// OldestAt When the oldest of them was published; not there without any.
@@ -809,6 +785,30 @@ type TopicSubscriber struct {
 	Since *time.Time `json:"since,omitempty"`
 }
 
+// Traffic What a server has counted.
+type Traffic struct {
+	// At When this was read.
+	At time.Time `json:"at"`
+
+	// Calls The calls between modules.
+	Calls []EdgeCalls `json:"calls"`
+
+	// CPUUs Processor time of the server so far, in microseconds.
+	CPUUs int64 `json:"cpu_us"`
+
+	// Modules The modules that run here.
+	Modules []string `json:"modules"`
+
+	// Pipe What carries events: inproc, or the scheme of a broker.
+	Pipe string `json:"pipe"`
+
+	// Since When counting began.
+	Since time.Time `json:"since"`
+
+	// Sources What followed from what.
+	Sources []EdgeSource `json:"sources"`
+}
+
 // Verification Whether the audit log is as it was written.
 type Verification struct {
 	// Broken What is wrong with the first entry that does not hold.
@@ -979,9 +979,6 @@ type RetrySagasJSONRequestBody = SelectSagas
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
-	// GetEdges Show who calls whom
-	// (GET /api/v1/admin/edges)
-	GetEdges(c *gin.Context)
 	// ListAuditEntries List the audit log
 	// (GET /api/v1/admin/modules/{module}/audit)
 	ListAuditEntries(c *gin.Context, module string, params ListAuditEntriesParams)
@@ -1039,6 +1036,9 @@ type ServerInterface interface {
 	// GetTopics Show the event types of a module
 	// (GET /api/v1/admin/modules/{module}/topics)
 	GetTopics(c *gin.Context, module string)
+	// GetTraffic Show who calls whom
+	// (GET /api/v1/admin/process/traffic)
+	GetTraffic(c *gin.Context)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -1049,18 +1049,6 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(c *gin.Context)
-
-// GetEdges operation middleware
-func (siw *ServerInterfaceWrapper) GetEdges(c *gin.Context) {
-	for _, middleware := range siw.HandlerMiddlewares {
-		middleware(c)
-		if c.IsAborted() {
-			return
-		}
-	}
-
-	siw.Handler.GetEdges(c)
-}
 
 // ListAuditEntries operation middleware
 func (siw *ServerInterfaceWrapper) ListAuditEntries(c *gin.Context) {
@@ -2026,6 +2014,18 @@ func (siw *ServerInterfaceWrapper) GetTopics(c *gin.Context) {
 	siw.Handler.GetTopics(c, module)
 }
 
+// GetTraffic operation middleware
+func (siw *ServerInterfaceWrapper) GetTraffic(c *gin.Context) {
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetTraffic(c)
+}
+
 // GinServerOptions provides options for the Gin server.
 type GinServerOptions struct {
 	BaseURL      string
@@ -2053,7 +2053,6 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 		ErrorHandler:       errorHandler,
 	}
 
-	router.GET(options.BaseURL+"/api/v1/admin/edges", wrapper.GetEdges)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/audit", wrapper.ListAuditEntries)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/audit/verification", wrapper.VerifyAudit)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/dead-letters", wrapper.ListDeadLetters)
@@ -2073,25 +2072,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/admin/modules/:module/sagas/:saga/:saga_id/retry", wrapper.RetrySaga)
 	router.POST(options.BaseURL+"/api/v1/admin/modules/:module/sagas/retry", wrapper.RetrySagas)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/topics", wrapper.GetTopics)
-}
-
-type GetEdgesRequestObject struct{}
-
-type GetEdgesResponseObject interface {
-	VisitGetEdgesResponse(w http.ResponseWriter) error
-}
-
-type GetEdges200JSONResponse Edges
-
-func (response GetEdges200JSONResponse) VisitGetEdgesResponse(w http.ResponseWriter) error {
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	router.GET(options.BaseURL+"/api/v1/admin/process/traffic", wrapper.GetTraffic)
 }
 
 type ListAuditEntriesRequestObject struct {
@@ -2517,11 +2498,27 @@ func (response GetTopics200JSONResponse) VisitGetTopicsResponse(w http.ResponseW
 	return err
 }
 
+type GetTrafficRequestObject struct{}
+
+type GetTrafficResponseObject interface {
+	VisitGetTrafficResponse(w http.ResponseWriter) error
+}
+
+type GetTraffic200JSONResponse Traffic
+
+func (response GetTraffic200JSONResponse) VisitGetTrafficResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
-	// GetEdges Show who calls whom
-	// (GET /api/v1/admin/edges)
-	GetEdges(ctx context.Context, request GetEdgesRequestObject) (GetEdgesResponseObject, error)
 	// ListAuditEntries List the audit log
 	// (GET /api/v1/admin/modules/{module}/audit)
 	ListAuditEntries(ctx context.Context, request ListAuditEntriesRequestObject) (ListAuditEntriesResponseObject, error)
@@ -2579,6 +2576,9 @@ type StrictServerInterface interface {
 	// GetTopics Show the event types of a module
 	// (GET /api/v1/admin/modules/{module}/topics)
 	GetTopics(ctx context.Context, request GetTopicsRequestObject) (GetTopicsResponseObject, error)
+	// GetTraffic Show who calls whom
+	// (GET /api/v1/admin/process/traffic)
+	GetTraffic(ctx context.Context, request GetTrafficRequestObject) (GetTrafficResponseObject, error)
 }
 
 type (
@@ -2638,30 +2638,6 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictGinServerOptions
-}
-
-// GetEdges operation middleware
-func (sh *strictHandler) GetEdges(ctx *gin.Context) {
-	var request GetEdgesRequestObject
-
-	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetEdges(ctx.Request.Context(), request.(GetEdgesRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetEdges")
-	}
-
-	response, err := handler(ctx, request)
-
-	if err != nil {
-		sh.options.HandlerErrorFunc(ctx, err)
-	} else if validResponse, ok := response.(GetEdgesResponseObject); ok {
-		if err := validResponse.VisitGetEdgesResponse(ctx.Writer); err != nil {
-			sh.options.ResponseErrorHandlerFunc(ctx, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
-	}
 }
 
 // ListAuditEntries operation middleware
@@ -3249,6 +3225,30 @@ func (sh *strictHandler) GetTopics(ctx *gin.Context, module string) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetTopicsResponseObject); ok {
 		if err := validResponse.VisitGetTopicsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTraffic operation middleware
+func (sh *strictHandler) GetTraffic(ctx *gin.Context) {
+	var request GetTrafficRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTraffic(ctx.Request.Context(), request.(GetTrafficRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTraffic")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetTrafficResponseObject); ok {
+		if err := validResponse.VisitGetTrafficResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

@@ -4,7 +4,7 @@
  */
 
 export interface paths {
-    "/api/v1/admin/edges": {
+    "/api/v1/admin/process/traffic": {
         parameters: {
             query?: never;
             header?: never;
@@ -15,7 +15,7 @@ export interface paths {
          * Show who calls whom
          * @description Answers with what this server has counted since it started: the calls on each edge between modules, and which calls, events and sagas follow from each REST operation, saga, event handler and method. It is what the forecast of a split is made from.
          */
-        get: operations["getEdges"];
+        get: operations["getTraffic"];
         put?: never;
         post?: never;
         delete?: never;
@@ -566,7 +566,7 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /** @description What a server has counted. */
-        Edges: {
+        Traffic: {
             /**
              * Format: date-time
              * @description When counting began.
@@ -1451,7 +1451,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    getEdges: {
+    getTraffic: {
         parameters: {
             query?: never;
             header?: never;
@@ -1466,7 +1466,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Edges"];
+                    "application/json": components["schemas"]["Traffic"];
                 };
             };
             400: components["responses"]["BadRequest"];

@@ -10,13 +10,13 @@ import (
 	"cleave/platform/traffic"
 )
 
-func TestEdges(t *testing.T) {
+func TestTraffic(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, w *world) {
 		w.failed(t, "t1")
 		admin := w.as(t, "admin")
 		admin.send(t, "GET", "lag", nil)
-		r := admin.send(t, "GET", "/api/v1/admin/edges", nil)
+		r := admin.send(t, "GET", "/api/v1/admin/process/traffic", nil)
 		require.Equal(t, 200, r.status, "%s", r.body)
 		var s traffic.Snapshot
 		require.NoError(t, json.Unmarshal(r.body, &s))

@@ -6,10 +6,10 @@ import (
 	"cleave/platform/traffic"
 )
 
-// GetEdges implements GET /api/v1/admin/edges.
-func (s server) GetEdges(context.Context, GetEdgesRequestObject) (GetEdgesResponseObject, error) {
+// GetTraffic implements GET /api/v1/admin/process/traffic.
+func (s server) GetTraffic(context.Context, GetTrafficRequestObject) (GetTrafficResponseObject, error) {
 	seen := s.edges()
-	out := GetEdges200JSONResponse{
+	out := GetTraffic200JSONResponse{
 		Since: seen.Since, At: seen.At, CPUUs: seen.CPU, Pipe: seen.Pipe, Modules: seen.Modules,
 		Calls: make([]EdgeCalls, len(seen.Calls)), Sources: make([]EdgeSource, len(seen.Sources)),
 	}
