@@ -86,7 +86,7 @@ func (h *Host) serveProcesses() {
 	callees := map[string]grpc.UnaryServerInterceptor{} // by gRPC service
 	l.server = grpc.NewServer(append(append(peer.ServerOptions(), trust.Guard()...),
 		grpc.Creds(l.self.ServerCredentials()),
-		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 			service, _, _ := strings.Cut(strings.TrimPrefix(info.FullMethod, "/"), "/")
 			if callee := callees[service]; callee != nil {
 				return callee(ctx, req, info, handler)

@@ -127,7 +127,7 @@ func Dial(o Options) (*Peer, error) {
 }
 
 // ServerOptions are what a server needs so that the connections of this package may do what they do: the size of messages and the
-// pace of pings.
+// pace of pings, and the age of connections.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(rpc.MaxMessage),

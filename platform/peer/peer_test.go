@@ -37,6 +37,10 @@ func (r *replica) EmptyCall(context.Context, *testpb.Empty) (*testpb.Empty, erro
 	return &testpb.Empty{}, nil
 }
 
+func (r *replica) UnaryCall(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+	return &testpb.SimpleResponse{Username: "u1"}, nil
+}
+
 func (r *replica) StreamingOutputCall(_ *testpb.StreamingOutputCallRequest, s testpb.TestService_StreamingOutputCallServer) error {
 	for range 3 {
 		if err := s.Send(&testpb.StreamingOutputCallResponse{}); err != nil {

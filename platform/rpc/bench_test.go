@@ -3,13 +3,11 @@ package rpc_test
 import (
 	"context"
 	"log/slog"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"cleave/platform/auth"
@@ -54,25 +52,3 @@ func BenchmarkEdge_InProcess(b *testing.B) {
 	testpb.RegisterTestServiceServer(c, benchService())
 	benchCalls(b, counted(rpc.NewEdge("order", "user", rpc.Local{}, c)))
 }
-
-// loopback serves benchService with o and returns a connection to it.
-func loopback(b *testing.B, o ...grpc.ServerOption) *grpc.ClientConn {
-	b.Helper()
-	server := grpc.NewServer(o...)
-	testpb.RegisterTestServiceServer(server, benchService())
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(b, err)
-	go func() { _ = server.Serve(l) }()
-	b.Cleanup(server.Stop)
-	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(b, err)
-	b.Cleanup(func() { _ = conn.Close() })
-	return conn
-}
-
-func BenchmarkEdge_Loopback(b *testing.B) {
-	conn := loopback(b, grpc.UnaryInterceptor(rpc.ServerInterceptor(rpc.Local{}, orders(b), slog.New(slog.DiscardHandler))))
-	benchCalls(b, counted(rpc.NewEdge("order", "user", rpc.Local{}, conn)))
-}
-
-func BenchmarkBare_Loopback(b *testing.B) { benchCalls(b, loopback(b)) }

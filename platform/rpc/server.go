@@ -127,8 +127,8 @@ func (c *callee) authorised(ctx, transport context.Context, h *header, method st
 	return handle(ctx)
 }
 
-// ServerInterceptor is the callee's half of the pair on a network. Its handlers see nothing else of the connection: neither metadata
-// nor certificates.
+// ServerInterceptor is the callee's half of the pair on a network. What it calls sees nothing else of the connection, neither metadata
+// nor certificates; other interceptors must come before it.
 func ServerInterceptor(identity Identity, access Access, log *slog.Logger) grpc.UnaryServerInterceptor {
 	c := &callee{identity, access, log}
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
