@@ -240,6 +240,24 @@ func TestVerify_OutsideForgeries(t *testing.T) {
 	}
 }
 
+func FuzzVerify_Outside(f *testing.F) {
+	s := setupOutside(f)
+	good := s.keycloakToken(f)
+	f.Add(good)
+	f.Add(good[:len(good)-1])
+	f.Add(strings.Replace(good, ".", ".e30.", 1))
+	f.Add("eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL2tleWNsb2FrLmV4YW1wbGUvcmVhbG1zL3Nob3AifQ.")
+	f.Fuzz(func(t *testing.T, token string) {
+		p, err := s.verifier.Verify(t.Context(), token)
+		if token == good {
+			require.NoError(t, err)
+			return
+		}
+		require.Equal(t, fault.Unauthenticated, fault.KindOf(err))
+		require.Zero(t, p)
+	})
+}
+
 // TestSubjectOf pins the mapping: another one would take their orders from people.
 func TestSubjectOf(t *testing.T) {
 	t.Parallel()

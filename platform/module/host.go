@@ -134,7 +134,7 @@ func NewHost(cfg *config.Config, o Options, specs ...Spec) (*Host, error) {
 	if err != nil {
 		return nil, &StartError{err}
 	}
-	issuers, err := outsideIssuers(cfg, decides, o)
+	issuers, err := OutsideIssuers(cfg, decides, o)
 	if err != nil {
 		return nil, &StartError{err}
 	}

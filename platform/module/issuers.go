@@ -10,9 +10,9 @@ import (
 	"cleave/platform/config"
 )
 
-// outsideIssuers are those of the configuration. A role that no policy knows, or our own name, would only show in requests that are
-// refused for no visible reason.
-func outsideIssuers(cfg *config.Config, policy *auth.Policy, o Options) (*auth.Issuers, error) {
+// OutsideIssuers are those of the configuration. It refuses a role that no policy knows, and our own name: both would only show in
+// requests that are refused for no visible reason.
+func OutsideIssuers(cfg *config.Config, policy *auth.Policy, o Options) (*auth.Issuers, error) {
 	list := make([]auth.OutsideIssuer, len(cfg.Auth.Issuers))
 	for n, i := range cfg.Auth.Issuers {
 		list[n] = outsideIssuer(i)

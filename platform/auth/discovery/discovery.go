@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -103,10 +104,19 @@ func fetch(ctx context.Context, client *http.Client, address string) (map[string
 	if resp.StatusCode != http.StatusOK {
 		return nil, errors.New("the answer is " + resp.Status)
 	}
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the key set: %w", err)
+	}
+	return parse(text)
+}
+
+// parse reads a key set (RFC 7517 section 5).
+func parse(text []byte) (map[string]auth.PublicKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&set); err != nil {
+	if err := json.Unmarshal(text, &set); err != nil {
 		return nil, fmt.Errorf("read the key set: %w", err)
 	}
 	if len(set.Keys) > maxKeys {

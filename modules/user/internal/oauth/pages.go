@@ -7,10 +7,12 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"cleave/modules/user/internal/app"
 	"cleave/modules/user/internal/domain"
@@ -31,8 +33,8 @@ type pages struct {
 
 // view is what the template shows.
 type view struct {
-	Page, Title, Nonce, Request, CSRF, Client, Email, Challenge, Error string
-	Scopes                                                             []string
+	Page, Title, Nonce, Request, CSRF, Client, Email, Challenge, Lifetime, Error string
+	Scopes                                                                       []string
 }
 
 // scopeTexts say what the person agrees to.
@@ -166,6 +168,7 @@ func (p *pages) consent(w http.ResponseWriter, r *http.Request) {
 		}
 		v.Scopes = append(v.Scopes, text)
 	}
+	v.Lifetime = lifetime(p.app.SessionTTL)
 	p.show(w, http.StatusOK, v, origin(req.RedirectURI))
 }
 
@@ -208,6 +211,19 @@ func (p *pages) decide(w http.ResponseWriter, r *http.Request) {
 	}
 	target.RawQuery = q.Encode()
 	http.Redirect(w, r, target.String(), http.StatusSeeOther)
+}
+
+// lifetime is how long an authorisation lasts at most, for people (ASVS 5.0 10.7.2).
+func lifetime(d time.Duration) string {
+	const day = 24 * time.Hour
+	n, unit := (d+day-1)/day, "day"
+	if d < 2*day {
+		n, unit = (d+time.Hour-1)/time.Hour, "hour"
+	}
+	if n > 1 {
+		unit += "s"
+	}
+	return fmt.Sprint(int64(n)) + " " + unit
 }
 
 func origin(uri string) string {

@@ -11,6 +11,21 @@ import (
 	"cleave/modules/user/internal/domain"
 )
 
+// TestConsent asks in words that say who wants what for how long, and takes no for an answer.
+func TestConsent(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		page := f.send(t, f.send(t, "/oauth2/login", f.loginPage(t).form("email", email, "password", secret)).location(t).RequestURI(), nil)
+		for _, text := range []string{"<strong>Shop front</strong>", "Know which account you have here", "Use the order service in your name", "after 1 hour at the latest"} {
+			require.Contains(t, page.body, text)
+		}
+		back := f.send(t, "/oauth2/consent", page.form("decision", "deny")).location(t)
+		require.Equal(t, "access_denied", back.Query().Get("error"))
+		require.Empty(t, back.Query().Get("code"))
+		again := f.send(t, "/oauth2/consent", page.form("decision", "allow"))
+		require.Equal(t, http.StatusBadRequest, again.StatusCode, "the request is over")
+	})
+}
+
 func TestSecondFactor(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		key, recovery := f.guarded(t)
