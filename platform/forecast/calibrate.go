@@ -160,7 +160,11 @@ func (c Calibration) open(ctx context.Context, dir string) (b *bench, err error)
 	if err != nil {
 		return b, err
 	}
-	if b.peer, err = peer.Dial(peer.Options{Module: callee, Target: addr, Credentials: id.ClientCredentials(callee), Log: log}); err != nil {
+	words, err := id.CallCredentials(callee)
+	if err != nil {
+		return b, err
+	}
+	if b.peer, err = peer.Dial(peer.Options{Module: callee, Target: addr, Credentials: id.ClientCredentials(callee), PerCall: words, Log: log}); err != nil {
 		return b, err
 	}
 	b.closers = append(b.closers, b.peer.Close)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
@@ -86,9 +87,11 @@ func process(t *testing.T, ca *authority.Authority, addr string, specs []module.
 // echoes waits until alpha is reached, and answers.
 func echoes(t *testing.T, client testpb.TestServiceClient) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		out, err := client.UnaryCall(auth.With(t.Context(), auth.Principal{Subject: "u1"}), &testpb.SimpleRequest{})
-		return err == nil && out.GetUsername() == "echo"
+	ctx := auth.With(t.Context(), auth.Principal{Subject: "u1"})
+	require.EventuallyWithT(t, func(t *assert.CollectT) {
+		out, err := client.UnaryCall(ctx, &testpb.SimpleRequest{})
+		require.NoError(t, err)
+		require.Equal(t, "echo", out.GetUsername())
 	}, 10*time.Second, 10*time.Millisecond)
 }
 

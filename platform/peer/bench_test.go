@@ -77,7 +77,9 @@ func BenchmarkEdge_Loopback(b *testing.B) {
 	require.NoError(b, err)
 	addr := listen(b, append(append(peer.ServerOptions(), trust.Guard()...), grpc.Creds(user.ServerCredentials()),
 		grpc.ChainUnaryInterceptor(rpc.ServerInterceptor(user.Calls("user"), policy, slog.New(slog.DiscardHandler))))...)
-	p, err := peer.Dial(peer.Options{Module: "user", Target: addr, Credentials: order.ClientCredentials("user")})
+	words, err := order.CallCredentials("user")
+	require.NoError(b, err)
+	p, err := peer.Dial(peer.Options{Module: "user", Target: addr, Credentials: order.ClientCredentials("user"), PerCall: words})
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = p.Close() })
 	e := rpc.NewEdge("order", "user", order.Calls("user"), p.Edge("order"))

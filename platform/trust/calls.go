@@ -4,18 +4,26 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"google.golang.org/grpc/metadata"
 
 	"cleave/platform/auth"
 	"cleave/platform/fault"
 )
 
-// keptTokens bounds the tokens that are remembered in each direction, at some 3 kB each.
-const keptTokens = 4096
+const (
+	// tokenKey is the metadata with the caller's word for the user, and marker what rpc's own key says then.
+	tokenKey = "cleave-call-token"
+	marker   = "vouched"
+	// keptTokens bounds the words that are remembered in each direction, at some 1.5 kB each.
+	keptTokens = 4096
+)
 
-// Calls is the identity of calls to one module over connections with this process's credentials, at either end; see rpc.Identity.
+// Calls is the identity of calls to one module over connections with this process's credentials, at either end; see rpc.Identity. The
+// caller's end needs CallCredentials, too: without them a call for a user is refused.
 type Calls struct {
 	*Identity
 	callee string
@@ -36,38 +44,34 @@ func (c Calls) Admit(ctx context.Context, caller string) error {
 	return nil
 }
 
-// Encode returns a token by which this process vouches for p towards the callee; the same one for some time.
-func (c Calls) Encode(_ context.Context, p auth.Principal) (string, error) {
-	m, now := c.material(), c.now()
-	key := keyOf(c.callee, &p)
-	if t, ok := m.signed.Get(key); ok && now.Before(t.renew) {
-		return t.token, nil
-	}
-	token, err := m.sign(c.callee, p, now)
-	if err != nil {
-		return "", err
-	}
-	m.signed.Add(key, signedToken{token, now.Add(lifetime / 2)})
-	return token, nil
-}
+// Encode only says that there is a user: CallCredentials add the word for them, because its key is that of the connection.
+func (Calls) Encode(context.Context, auth.Principal) (string, error) { return marker, nil }
 
 // Decode returns the principal for whom the calling process vouches. It refuses with an Unauthenticated fault, code
-// call_token_invalid, what another process signed, what is for another module, and what is too old.
-func (c Calls) Decode(ctx context.Context, token string) (auth.Principal, error) {
+// call_token_invalid, what another process signed, what is for another module, what is too old, and a user without a word.
+func (c Calls) Decode(ctx context.Context, text string) (auth.Principal, error) {
 	from, err := Caller(ctx)
 	if err != nil {
 		return auth.Principal{}, err
 	}
+	words := metadata.ValueFromIncomingContext(ctx, tokenKey)
+	if text != marker || len(words) != 1 {
+		return auth.Principal{}, invalid(errors.New("there is not one word for the user"))
+	}
 	m, now := c.material(), c.now()
-	if t, ok := m.checked.tokens.Get(token); ok && t.caller == from.ID && t.callee == c.callee && now.Before(t.expires) {
+	if t, ok := m.checked.tokens.Get(words[0]); ok && t.caller == from.ID && t.callee == c.callee && now.Before(t.expires) {
 		return t.principal, nil
 	}
-	t, err := m.check(token, from.ID, c.callee, now)
+	t, err := m.check(words[0], sender{from, keyAt(ctx)}, c.callee, now)
 	if err != nil {
-		return auth.Principal{}, fault.New(fault.Unauthenticated, "call_token_invalid", "the calling process's word for the user is not valid").Wrap(err)
+		return auth.Principal{}, invalid(err)
 	}
-	m.checked.tokens.Add(token, t)
+	m.checked.tokens.Add(words[0], t)
 	return t.principal, nil
+}
+
+func invalid(cause error) error {
+	return fault.New(fault.Unauthenticated, "call_token_invalid", "the calling process's word for the user is not valid").Wrap(cause)
 }
 
 type signedTokens = lru.Cache[[sha256.Size]byte, signedToken]

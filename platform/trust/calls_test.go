@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
 	"cleave/platform/auth"
@@ -52,78 +54,97 @@ func TestKeyOf(t *testing.T) {
 
 func TestCalls_Remembered(t *testing.T) {
 	t.Parallel()
-	user, ctx, pass := pair(t)
+	e := newEnds(t)
 	p := auth.Principal{Subject: "u1", Roles: []string{"customer"}}
-	token, err := user.Encode(ctx, p)
-	require.NoError(t, err)
-	again, err := user.Encode(ctx, p)
-	require.NoError(t, err)
-	require.Equal(t, token, again)
-	other, err := user.Encode(ctx, auth.Principal{Subject: "u1", Roles: []string{"admin"}})
-	require.NoError(t, err)
+	token := e.say(t, p)
+	require.Equal(t, token, e.say(t, p))
+	other := e.say(t, auth.Principal{Subject: "u1", Roles: []string{"admin"}})
 	require.NotEqual(t, token, other)
-	got, err := user.Decode(ctx, other)
+	got, err := e.hear(other)
 	require.NoError(t, err)
 	require.Equal(t, []string{"admin"}, got.Roles)
 
-	pass(lifetime / 2)
-	later, err := user.Encode(ctx, p)
-	require.NoError(t, err)
+	e.passed += lifetime / 2
+	later := e.say(t, p)
 	require.NotEqual(t, token, later, "one that has time left for the call")
 	for _, good := range []string{token, later} {
-		_, err = user.Decode(ctx, good)
+		_, err = e.hear(good)
 		require.NoError(t, err)
 	}
-	pass(lifetime/2 + leeway)
-	_, err = user.Decode(ctx, token)
+	e.passed += lifetime/2 + leeway
+	_, err = e.hear(token)
 	require.Error(t, err)
 }
 
-// pair returns the calls of a process to itself, and the context of a call that it has sent.
-func pair(t testing.TB) (user Calls, incoming context.Context, pass func(time.Duration)) {
+// ends are both ends of a connection of a process to itself.
+type ends struct {
+	passed   time.Duration
+	identity *Identity
+	words    credentials.PerRPCCredentials
+	out, in  context.Context
+}
+
+func newEnds(t testing.TB) *ends {
 	t.Helper()
-	var passed time.Duration
-	now := func() time.Time { return time.Now().Add(passed) }
+	e := &ends{}
+	now := func() time.Time { return time.Now().Add(e.passed) }
 	a, err := authority.Open(t.TempDir(), "example.org", now)
 	require.NoError(t, err)
 	files, err := a.Issue("user", []string{"user"})
 	require.NoError(t, err)
-	i, err := Load(files.Cert, files.Key, files.CA, slog.New(slog.DiscardHandler), now)
+	e.identity, err = Load(files.Cert, files.Key, files.CA, slog.New(slog.DiscardHandler), now)
 	require.NoError(t, err)
-	ctx := peer.NewContext(t.Context(), &peer.Peer{AuthInfo: authInfo{peer: i.self}})
-	return i.Calls("user"), ctx, func(d time.Duration) { passed += d }
+	e.words, err = e.identity.CallCredentials("user")
+	require.NoError(t, err)
+	m := e.identity.material()
+	e.out = credentials.NewContextWithRequestInfo(t.Context(), credentials.RequestInfo{AuthInfo: authInfo{shown: m}})
+	e.in = peer.NewContext(t.Context(), &peer.Peer{AuthInfo: authInfo{peer: m.peer, key: &m.key.PublicKey}})
+	return e
 }
 
+func (e *ends) say(t testing.TB, p auth.Principal) string {
+	t.Helper()
+	md, err := e.words.GetRequestMetadata(auth.With(e.out, p))
+	require.NoError(t, err)
+	return md[tokenKey]
+}
+
+func (e *ends) hear(token string) (auth.Principal, error) {
+	return e.identity.Calls("user").Decode(metadata.NewIncomingContext(e.in, metadata.Pairs(tokenKey, token)), marker)
+}
+
+// BenchmarkCalls is what both ends add to a call: for a user of whom they know, and for a new one.
 func BenchmarkCalls(b *testing.B) {
-	user, ctx, _ := pair(b)
+	e := newEnds(b)
+	calls := e.identity.Calls("user")
 	p := auth.Principal{
 		Issuer: "https://id.example", Subject: "0199a7c2-5c5e-7b3a-9d53-5d2a4d0c1a11", Session: "0199a7c2-5c5e-7b3a-9d53-5d2a4d0c1a12",
-		Client: "web", Generation: 3, Roles: []string{"customer"}, Audience: []string{"user", "order", "notification"}, Expires: time.Now(),
+		Client: "web", Generation: 3, Roles: []string{"customer"}, Audience: []string{"user", "order", "notification"}, Expires: time.Now().Truncate(time.Second),
 	}
-	b.Run("Remembered", func(b *testing.B) {
+	b.Run("Known", func(b *testing.B) {
+		out := auth.With(e.out, p)
+		md, err := e.words.GetRequestMetadata(out)
+		require.NoError(b, err)
+		in := metadata.NewIncomingContext(e.in, metadata.New(md))
 		b.ReportAllocs()
 		for b.Loop() {
-			token, err := user.Encode(ctx, p)
-			if err != nil {
+			if _, err := e.words.GetRequestMetadata(out); err != nil {
 				b.Fatal(err)
 			}
-			if err := user.Admit(ctx, "user"); err != nil {
+			if err := calls.Admit(in, "user"); err != nil {
 				b.Fatal(err)
 			}
-			if _, err := user.Decode(ctx, token); err != nil {
+			if _, err := calls.Decode(in, marker); err != nil {
 				b.Fatal(err)
 			}
 		}
+		b.ReportMetric(float64(len(md[tokenKey])), "bytes")
 	})
 	b.Run("New", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			p.Generation++
-			token, err := user.Encode(ctx, p)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if _, err := user.Decode(ctx, token); err != nil {
+			if _, err := e.hear(e.say(b, p)); err != nil {
 				b.Fatal(err)
 			}
 		}

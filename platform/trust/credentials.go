@@ -2,6 +2,7 @@ package trust
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -35,7 +36,7 @@ func (i *Identity) ServerCredentials() credentials.TransportCredentials {
 	return serverCredentials{credentials.NewTLS(c), i}
 }
 
-// ClientCredentials connect to processes of the same trust domain alone that run the module.
+// ClientCredentials connect to processes of the same trust domain alone that run the module. Calls for a user need CallCredentials, too.
 func (i *Identity) ClientCredentials(module string) credentials.TransportCredentials {
 	c := i.config(func(p Peer) error {
 		if !p.Runs(module) {
@@ -43,14 +44,37 @@ func (i *Identity) ClientCredentials(module string) credentials.TransportCredent
 		}
 		return nil
 	})
-	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if i.tokenFile != "" {
+	c.InsecureSkipVerify = true // VerifyConnection proves the id instead of a host name
+	return clientCredentials{credentials.NewTLS(c), c, i}
+}
+
+// clientCredentials remember for each connection which certificate it showed.
+type clientCredentials struct {
+	credentials.TransportCredentials
+	config   *tls.Config
+	identity *Identity
+}
+
+func (c clientCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	shown := c.identity.material()
+	config := c.config.Clone()
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if c.identity.tokenFile != "" {
 			return &tls.Certificate{}, nil
 		}
-		return i.material().pair, nil
+		return shown.pair, nil
 	}
-	c.InsecureSkipVerify = true // VerifyConnection proves the id instead of a host name
-	return credentials.NewTLS(c)
+	conn, info, err := credentials.NewTLS(config).ClientHandshake(ctx, authority, raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	at := authInfo{shown: shown}
+	at.TLSInfo, _ = info.(credentials.TLSInfo)
+	return conn, at, nil
+}
+
+func (c clientCredentials) Clone() credentials.TransportCredentials {
+	return clientCredentials{c.TransportCredentials.Clone(), c.config, c.identity}
 }
 
 // config proves the other end of every connection: crypto/tls calls VerifyConnection for resumed ones, too, and there are none,
@@ -68,11 +92,15 @@ func (i *Identity) config(accept func(Peer) error) *tls.Config {
 	}
 }
 
-// authInfo is what gRPC keeps about a connection: who is at its other end.
+// authInfo is what gRPC keeps about a connection.
 type authInfo struct {
 	credentials.TLSInfo
-	peer     Peer      // zero without a certificate
-	accounts *accounts // that prove each call then
+
+	shown *material // of the client: whose certificate it showed
+
+	peer     Peer             // of the server: zero without a certificate
+	key      *ecdsa.PublicKey // of that certificate
+	accounts *accounts        // that prove each call without one
 }
 
 type serverCredentials struct {
@@ -91,6 +119,7 @@ func (c serverCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.
 	proven := authInfo{accounts: c.identity.accounts}
 	proven.TLSInfo, _ = info.(credentials.TLSInfo)
 	if certs := proven.State.PeerCertificates; len(certs) > 0 {
+		proven.key, _ = certs[0].PublicKey.(*ecdsa.PublicKey)
 		if proven.peer, err = named(certs[0]); err != nil {
 			_ = conn.Close()
 			return nil, nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"cleave/platform/auth"
@@ -120,13 +121,14 @@ func serve(t testing.TB, process *trust.Identity, module string) *callee {
 // connect returns a connection from the process to a process that should run the module.
 func connect(t testing.TB, process *trust.Identity, module, addr string) *grpc.ClientConn {
 	t.Helper()
-	options := []grpc.DialOption{grpc.WithTransportCredentials(process.ClientCredentials(module))}
-	token, err := process.CallCredentials(module)
+	words, err := process.CallCredentials(module)
 	require.NoError(t, err)
-	if token != nil {
-		options = append(options, grpc.WithPerRPCCredentials(token))
-	}
-	conn, err := grpc.NewClient(addr, options...)
+	return connectWith(t, process, module, addr, words)
+}
+
+func connectWith(t testing.TB, process *trust.Identity, module, addr string, perCall credentials.PerRPCCredentials) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(process.ClientCredentials(module)), grpc.WithPerRPCCredentials(perCall))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn

@@ -7,6 +7,7 @@ package trust
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"slices"
@@ -62,4 +63,11 @@ func Caller(ctx context.Context) (Peer, error) {
 		}
 	}
 	return Peer{}, unknown(errors.New("the connection has not asked"))
+}
+
+// keyAt is the key of the certificate that the connection of an incoming call showed; nil without one.
+func keyAt(ctx context.Context) *ecdsa.PublicKey {
+	p, _ := peer.FromContext(ctx)
+	info, _ := p.AuthInfo.(authInfo)
+	return info.key
 }
