@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/pem"
 	"log/slog"
@@ -59,7 +60,7 @@ func (a *away) fetched() int {
 
 type outsideFixture struct {
 	*fixture
-	rsa                         *rsa.PrivateKey
+	rsa, weak                   *rsa.PrivateKey
 	ec                          *ecdsa.PrivateKey
 	keycloak, auth0, kubernetes *away
 }
@@ -71,16 +72,18 @@ func setupOutside(t testing.TB) *outsideFixture {
 	var err error
 	f.rsa, err = rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
-	f.keycloak.keys = map[string]PublicKey{"k1": {Key: &f.rsa.PublicKey, Algorithm: "RS256"}}
+	f.weak, err = rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // a key that must be refused
+	require.NoError(t, err)
+	f.keycloak.keys = map[string]PublicKey{"k1": {Key: &f.rsa.PublicKey, Algorithm: "RS256"}, "weak": {Key: &f.weak.PublicKey}}
 	f.auth0.keys = map[string]PublicKey{"k1": {Key: &f.ec.PublicKey}}
 	f.kubernetes.keys = map[string]PublicKey{"k1": {Key: &f.rsa.PublicKey}}
 	issuers, err := NewIssuers([]OutsideIssuer{
 		{
-			Issuer: keycloak, Audience: "shop-api", Algorithms: []string{"RS256"}, SubjectClaim: "sub", RolesClaim: "realm_access.roles",
+			Issuer: keycloak, Audience: "shop-api", Algorithms: []string{"RS256", "RS512"}, SubjectClaim: "sub", RolesClaim: "realm_access.roles",
 			Roles: []RoleMapping{{Value: "shop-admin", Role: "admin"}, {Value: "shop-help", Role: "support"}}, DefaultRole: "customer", Keys: f.keycloak.Keys,
 		},
 		{
-			Issuer: auth0, Audience: "https://api.shop.example", Algorithms: []string{"ES256"}, Type: "at+jwt", SubjectClaim: "sub",
+			Issuer: auth0, Audience: "https://api.shop.example", Algorithms: []string{"ES256", "ES384", "RS256"}, Type: "at+jwt", SubjectClaim: "sub",
 			RolesClaim: "https://shop.example/roles", ScopeClaim: "scope", Roles: []RoleMapping{{Value: "robot", Role: "service"}}, Keys: f.auth0.Keys,
 		},
 		{
@@ -174,13 +177,10 @@ func TestVerify_OutsideIssuers(t *testing.T) {
 func TestVerify_OutsideForgeries(t *testing.T) {
 	t.Parallel()
 	f := setupOutside(t)
-	weak, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // a key that must be refused
-	require.NoError(t, err)
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	require.NoError(t, err)
 	_, edwards, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
-	f.keycloak.keys["weak"] = PublicKey{Key: &weak.PublicKey}
 	der, err := x509.MarshalPKIXPublicKey(&f.rsa.PublicKey)
 	require.NoError(t, err)
 	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
@@ -216,8 +216,9 @@ func TestVerify_OutsideForgeries(t *testing.T) {
 		"HMACWithPublicDER":  signed(t, jwt.SigningMethodHS256, der, head, f.base(keycloak, "shop-api", "x")),
 		"None":               signed(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, head, f.base(keycloak, "shop-api", "x")),
 		"EdDSA":              signed(t, jwt.SigningMethodEdDSA, edwards, head, f.base(keycloak, "shop-api", "x")),
-		"WeakKey":            signed(t, jwt.SigningMethodRS256, weak, map[string]any{"kid": "weak"}, f.base(keycloak, "shop-api", "x")),
+		"WeakKey":            signed(t, jwt.SigningMethodRS256, f.weak, map[string]any{"kid": "weak"}, f.base(keycloak, "shop-api", "x")),
 		"OtherCurve":         signed(t, jwt.SigningMethodES384, p384, map[string]any{"kid": "k1", "typ": "at+jwt"}, f.base(auth0, "https://api.shop.example", "x")),
+		"CurveOfTheKey":      p256AsES384(t, f),
 		"UnknownKid":         signed(t, jwt.SigningMethodRS256, f.rsa, map[string]any{"kid": "k9"}, f.base(keycloak, "shop-api", "x")),
 		"NoKid":              signed(t, jwt.SigningMethodRS256, f.rsa, nil, f.base(keycloak, "shop-api", "x")),
 		"LogoutToken":        with("typ", "logout+jwt"),
@@ -238,6 +239,22 @@ func TestVerify_OutsideForgeries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// p256AsES384 is a token that the issuer's own key on P-256 has signed as only one on P-384 may (RFC 7518 section 3.4).
+func p256AsES384(t *testing.T, f *outsideFixture) string {
+	t.Helper()
+	token := jwt.NewWithClaims(jwt.SigningMethodES384, f.base(auth0, "https://api.shop.example", "x"))
+	maps.Copy(token.Header, map[string]any{"kid": "k1", "typ": "at+jwt"})
+	text, err := token.SigningString()
+	require.NoError(t, err)
+	digest := sha512.Sum384([]byte(text))
+	r, s, err := ecdsa.Sign(rand.Reader, f.ec, digest[:])
+	require.NoError(t, err)
+	sig := make([]byte, 96)
+	r.FillBytes(sig[:48])
+	s.FillBytes(sig[48:])
+	return text + "." + token.EncodeSegment(sig)
 }
 
 func FuzzVerify_Outside(f *testing.F) {
