@@ -147,3 +147,28 @@ func TestOpen(t *testing.T) {
 		})
 	})
 }
+
+// One process runs a module on a SQLite file; on Postgres replicas share the work.
+func TestOwn(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, c db.Config) {
+		t.Parallel()
+		require.NoError(t, db.Setup(t.Context(), c, []string{"order"}))
+		open := func() *db.DB {
+			d, err := db.Open(t.Context(), c, "order", nil)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, d.Close()) })
+			return d
+		}
+		first, second := open(), open()
+		require.NoError(t, first.Own())
+		err := second.Own()
+		if c.DSN != "" {
+			require.NoError(t, err)
+			return
+		}
+		require.Equal(t, "module_runs", fault.CodeOf(err))
+		require.NoError(t, first.Close())
+		require.NoError(t, second.Own(), "the first one let go")
+	})
+}

@@ -201,7 +201,9 @@ func (h *Host) Start(ctx context.Context) (err error) {
 	if err := h.wire(ctx); err != nil {
 		return err
 	}
-	h.serve()
+	if err := h.serve(); err != nil {
+		return err
+	}
 	h.printStartup()
 	return nil
 }

@@ -55,6 +55,9 @@ func (h *Host) openDatabases(ctx context.Context) error {
 				return err
 			}
 			r.db = d
+			if err := d.Own(); err != nil {
+				return err
+			}
 			if h.cfg.DB.MigrateOnStart {
 				_, err = d.Migrate(ctx, r.spec.Migrations)
 				return err
@@ -252,7 +255,7 @@ func (h *Host) limits() map[string]rest.Limit {
 }
 
 // serve starts the listener and everything that runs beside it.
-func (h *Host) serve() {
+func (h *Host) serve() error {
 	for _, r := range h.running {
 		h.start(r.spec.Name+" revocations", r.feed.Run)
 		h.start(r.spec.Name+" policy", r.rules.Run)
@@ -268,7 +271,9 @@ func (h *Host) serve() {
 	}
 	h.start("rate limits", h.api.ShareLimits)
 	h.start("events", h.bus.Run)
-	h.awaitSubscriptions()
+	if err := h.awaitSubscriptions(); err != nil {
+		return err
+	}
 	h.server = &http.Server{
 		Handler: h.api.Handler(), ReadHeaderTimeout: h.cfg.HTTP.HeaderTimeout, IdleTimeout: h.cfg.HTTP.IdleTimeout, MaxHeaderBytes: h.cfg.HTTP.MaxHeader,
 		BaseContext: func(net.Listener) context.Context { return context.Background() },
@@ -280,18 +285,22 @@ func (h *Host) serve() {
 			h.fail(fmt.Errorf("serve HTTP: %w", err))
 		}
 	}()
+	return nil
 }
 
 // awaitSubscriptions waits until the broker has the subscriptions, so that a
 // process that says it is ready misses no event. One that cannot be reached
 // holds up nobody's orders: their events wait in the outboxes.
-func (h *Host) awaitSubscriptions() {
+func (h *Host) awaitSubscriptions() error {
 	const patience = 3 * time.Second
 	select {
 	case <-h.bus.Subscribed():
+	case err := <-h.failed:
+		return err
 	case <-time.After(patience):
 		h.o.Log.Warn("serving without the broker of events.pipe; events wait in the outboxes until it takes them")
 	}
+	return nil
 }
 
 func (h *Host) purge(ctx context.Context, d *db.DB) error {
