@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -131,7 +132,7 @@ func (b *Bus) Subscribed() <-chan struct{} { return b.subscribed }
 
 // Run delivers until ctx ends, then returns nil. What it had begun is finished
 // or rolled back by then. It fails at once when a handler asks for history that
-// nobody keeps. It may be called once.
+// nobody keeps, and with ErrTaken. It may be called once.
 func (b *Bus) Run(ctx context.Context) error {
 	if err := b.checkHistory(); err != nil {
 		return err
@@ -146,8 +147,8 @@ func (b *Bus) Run(ctx context.Context) error {
 			return nil
 		}
 		live := b.follow(following)
-		if !b.subscribe(ctx, live) {
-			return nil
+		if err := b.subscribe(ctx, live); err != nil || ctx.Err() != nil {
+			return err
 		}
 		for _, in := range live {
 			g.Go(func() error { return b.o.Pipe.Receive(ctx, in.sub, in.accept) })
@@ -164,18 +165,30 @@ func (b *Bus) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// subscribe tries until the subscriptions are durable. It returns false when
-// ctx ended before.
-func (b *Bus) subscribe(ctx context.Context, live []*inbox) bool {
-	subs := make([]Subscription, len(live))
-	for i, in := range live {
-		subs[i] = in.sub
-	}
-	ok := b.persist(ctx, "the pipe does not take the subscriptions", func() error { return b.o.Pipe.Subscribe(ctx, subs) })
-	if ok {
+// subscribe tries until the subscriptions are durable, or taken, or ctx ended.
+func (b *Bus) subscribe(ctx context.Context, live []*inbox) error {
+	var taken error
+	ok := b.persist(ctx, "the pipe does not take the subscriptions", func() error {
+		subs := make([]Subscription, len(live))
+		for i, in := range live {
+			const size = 16
+			id, err := in.db.Secret(ctx, "database", size)
+			if err != nil {
+				return err
+			}
+			in.sub.Database = hex.EncodeToString(id)
+			subs[i] = in.sub
+		}
+		err := b.o.Pipe.Subscribe(ctx, subs)
+		if errors.Is(err, ErrTaken) {
+			taken, err = err, nil
+		}
+		return err
+	})
+	if ok && taken == nil {
 		close(b.subscribed)
 	}
-	return ok
+	return taken
 }
 
 // persist tries until fn succeeds. It returns false when ctx ended before.

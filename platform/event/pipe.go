@@ -48,11 +48,16 @@ type Subscription struct {
 	Type       string // protobuf full name
 	Source     string // the module that publishes Type
 	History    bool   // begin with the oldest event that the next hop still holds
+	Database   string // names the database with the subscriber's inbox; "" if that does not matter
 }
 
 // ErrUnreachable is in the errors of a pipe whose broker is away. It passes
 // without anybody's doing, unlike other errors.
 var ErrUnreachable = errors.New("the broker cannot be reached")
+
+// ErrTaken is in the errors of Subscribe and Receive when the subscription belongs to the subscriber of another database: each would
+// get a part of the events.
+var ErrTaken = errors.New("another database has the subscription")
 
 // Rejected is the error of Deliver for events that the next hop will never
 // take, such as one larger than the broker allows. It says nothing against the

@@ -57,3 +57,21 @@ func TestForeignMessages(t *testing.T) {
 	}))
 	require.Equal(t, []event.Envelope{good}, got, "what is no event is passed over")
 }
+
+// A durable subscription feeds the inbox of one database: two would share its events out.
+func TestOneDatabase(t *testing.T) {
+	server := eventtest.NATS(t)
+	p := open(t, server.URL)
+	defer p.Close()
+	sub := event.Subscription{Subscriber: "mail.said", Type: "cleave.shop.v1.Said", Source: "shop"}
+	subscribe := func(database string) error {
+		s := sub
+		s.Database = database
+		return p.Subscribe(t.Context(), []event.Subscription{s})
+	}
+	require.NoError(t, subscribe(""), "as an earlier release did")
+	require.NoError(t, subscribe("one"))
+	require.NoError(t, subscribe("one"))
+	require.ErrorIs(t, subscribe("two"), event.ErrTaken)
+	require.ErrorContains(t, subscribe("two"), "delete the consumer")
+}

@@ -3,6 +3,8 @@ package jetstream
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -11,8 +13,9 @@ import (
 )
 
 const (
-	duplicates = 2 * time.Minute // how long a stream remembers event ids
-	maxBatch   = 256             // events that a subscriber may have unacknowledged
+	duplicates = 2 * time.Minute   // how long a stream remembers event ids
+	maxBatch   = 256               // events that a subscriber may have unacknowledged
+	database   = "cleave-database" // of the consumer's metadata: whose inbox it feeds
 )
 
 // Subscribe makes a durable consumer for each subscription, and the streams
@@ -99,8 +102,21 @@ func (p *Pipe) ensureConsumer(ctx context.Context, s event.Subscription, from ti
 		return nil, p.failed("make the consumer "+name+" of stream "+stream, err)
 	}
 	has := c.CachedInfo().Config
-	if has.FilterSubject != want.FilterSubject || has.AckWait != want.AckWait || has.MaxAckPending != want.MaxAckPending || has.InactiveThreshold != want.InactiveThreshold {
-		has.FilterSubject, has.AckWait, has.MaxAckPending, has.InactiveThreshold = want.FilterSubject, want.AckWait, want.MaxAckPending, want.InactiveThreshold
+	if owner := has.Metadata[database]; s.Database != "" && owner != "" && owner != s.Database {
+		return nil, fmt.Errorf("the subscriber %s of another database follows the events of %s already: let both processes use one database, give each group of processes a broker of its own, "+
+			"or delete the consumer %s of stream %s if that database is gone: %w", s.Subscriber, s.Source, name, stream, event.ErrTaken)
+	}
+	if s.Database != "" && has.Metadata[database] == "" {
+		want.Metadata = maps.Clone(has.Metadata)
+		if want.Metadata == nil {
+			want.Metadata = map[string]string{}
+		}
+		want.Metadata[database] = s.Database
+	} else {
+		want.Metadata = has.Metadata
+	}
+	if !maps.Equal(has.Metadata, want.Metadata) || has.FilterSubject != want.FilterSubject || has.AckWait != want.AckWait || has.MaxAckPending != want.MaxAckPending || has.InactiveThreshold != want.InactiveThreshold {
+		has.FilterSubject, has.AckWait, has.MaxAckPending, has.InactiveThreshold, has.Metadata = want.FilterSubject, want.AckWait, want.MaxAckPending, want.InactiveThreshold, want.Metadata
 		if c, err = p.js.UpdateConsumer(ctx, stream, has); err != nil {
 			return nil, p.failed("update the consumer "+name+" of stream "+stream, err)
 		}
