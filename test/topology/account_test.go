@@ -153,6 +153,7 @@ func (s *script) farewell() {
 	// An open order would be cancelled with the account, and whether the mail about it still finds an address is a matter of chance.
 	s.do(leaver, http.MethodPost, "/api/v1/orders/"+o+"/cancel", "")
 	s.becomes(leaver, o, "cancelled")
+	s.until(leaver, "/api/v1/users/"+leaver.id+"/credit", has(`"reserved":0`))
 	s.letters(leaver.email, "cancelled", 1)
 	s.do(leaver, http.MethodPost, "/api/v1/me/delete", `{"password":"wrong horse battery"}`)
 	s.do(leaver, http.MethodPost, "/api/v1/me/delete", fmt.Sprintf(`{"password":%q}`, password))

@@ -72,6 +72,7 @@ func (s *script) notifications() {
 	s.becomes(s.buyer, o, "confirmed")
 	s.do(s.admin, http.MethodPost, "/api/v1/orders/"+o+"/ship", "")
 	s.becomes(s.buyer, o, "shipped")
+	s.until(s.buyer, "/api/v1/users/"+s.buyer.id+"/credit", has(`"captured":3897`))
 	id, _, _ := strings.Cut(strings.TrimPrefix(first[strings.Index(first, "id:"):], "id:"), "\n")
 	id = strings.TrimSpace(id)
 	f = s.follow(s.buyer, "Last-Event-ID", id)

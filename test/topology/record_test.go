@@ -31,15 +31,16 @@ var variable = regexp.MustCompile(strings.Join([]string{
 	`(?P<number>\bO-[0-9A-Z]{7}-[0-9A-Z]{7}\b)`,
 	`(?P<code>\b[0-9A-Z]{4}(?:-[0-9A-Z]{4}){5}\b)`,
 	`(?P<hex>\b[0-9a-f]{16,}\b)`,
+	`(?P<lifetime>"expires_in": ?\d+)`, // in seconds, rounded down
 	`(?P<key>cleave_pk_[A-Za-z0-9_-]+)`,
 	`(?P<secret>[A-Za-z0-9_-]{20,})`,
 }, "|"))
 
 // coarse kinds may have the same value by chance.
-var coarse = map[string]bool{"second": true, "minute": true, "date": true}
+var coarse = map[string]bool{"second": true, "minute": true, "lifetime": true, "date": true}
 
 // words look like secrets and are none: names of header fields, codes and the like.
-var words = regexp.MustCompile(`^[A-Za-z][a-z]+([A-Z][a-z]+)*$|^[a-z_-]+$|^[A-Z_-]+$|^[A-Z][a-z]+(-[A-Z][a-z]+)*$`)
+var words = regexp.MustCompile(`^[A-Za-z][a-z]+([A-Z][a-z]+)*$|^[a-z_-]+$|^[A-Z]+([_-][A-Z]+)+$|^[A-Z][a-z]+(-[A-Z][a-z]+)*$`)
 
 // label replaces what differs from run to run. With learn unset, what has not
 // appeared before becomes a mark without a number.
