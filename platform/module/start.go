@@ -240,7 +240,7 @@ func (h *Host) mountOps() error {
 		databases[r.spec.Name] = r.db
 		modules[r.spec.Name] = ops.Module{Module: repair.Module{DB: r.db, Audit: r.env.Audit}, Cursors: r.env.Cursors, Rules: r.rules}
 	}
-	return h.api.Platform(ops.Name, opsv1.OpenAPI, databases, ops.Routes(modules, h.snapshot))
+	return h.api.Platform(ops.Name, opsv1.OpenAPI, databases, ops.Routes(modules, h.snapshot, h.api.Personal))
 }
 
 func (h *Host) limits() map[string]rest.Limit {

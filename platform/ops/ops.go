@@ -23,6 +23,6 @@ var Policy string
 type Module = api.Module
 
 // Routes returns what registers the operations about the given modules, by name, and about what edges tells of the process.
-func Routes(modules map[string]Module, edges func() traffic.Snapshot) func(gin.IRouter) {
-	return api.Routes(modules, edges)
+func Routes(modules map[string]Module, edges func() traffic.Snapshot, export gin.HandlerFunc) func(gin.IRouter) {
+	return api.Routes(modules, edges, export)
 }

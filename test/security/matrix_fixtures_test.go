@@ -34,6 +34,8 @@ func (s *scene) fixtures() map[string]fixture {
 		"createAPIKey":             {body: object{"name": "Report", "scopes": []string{"order:read"}, "expires_in_days": 30, "password": password}, ok: []int{201, 409, 422}},
 		"revokeAPIKey":             {params: map[string]string{"key_id": nobody}, ok: []int{404}},
 		"exchangeAPIKey":           {body: object{"api_key": "cleave_pk_" + token}, ok: []int{401}},
+		"recordExport":             {},
+		"exportPersonalData":       {},
 		"deleteAccount":            {body: object{"password": password}, spare: true},
 		"enrolSecondFactor":        {body: object{"password": password}, spare: true},
 		"confirmSecondFactor":      {body: object{"code": "123456"}, ok: []int{409}},
@@ -71,6 +73,7 @@ func (s *scene) fixtures() map[string]fixture {
 		"countUnreadNotifications":   {},
 		"markNotificationRead":       {params: map[string]string{"notification_id": s.letter}, other: 404, others: true},
 
+		"getTraffic":         {},
 		"getTopics":          {params: in},
 		"getLag":             {params: in},
 		"listDeadLetters":    {params: in},

@@ -146,6 +146,15 @@ func (s server) EnableUser(ctx context.Context, r EnableUserRequestObject) (Enab
 	return EnableUser200JSONResponse{Body: body, Headers: EnableUser200ResponseHeaders{ETag: rest.ETag(u.Version)}}, err
 }
 
+// RecordExport implements POST /api/v1/me/exports.
+func (s server) RecordExport(ctx context.Context, _ RecordExportRequestObject) (RecordExportResponseObject, error) {
+	p, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return RecordExport204Response{}, s.app.RecordExport(ctx, p.Subject)
+}
+
 // DeleteAccount implements POST /api/v1/me/delete.
 func (s server) DeleteAccount(ctx context.Context, r DeleteAccountRequestObject) (DeleteAccountResponseObject, error) {
 	p, err := caller(ctx)

@@ -824,6 +824,12 @@ type DeleteAccountParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// RecordExportParams defines parameters for RecordExport.
+type RecordExportParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ChangePasswordParams defines parameters for ChangePassword.
 type ChangePasswordParams struct {
 	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
@@ -1054,6 +1060,9 @@ type ServerInterface interface {
 	// DeleteAccount Delete one's own account
 	// (POST /api/v1/me/delete)
 	DeleteAccount(c *gin.Context, params DeleteAccountParams)
+	// RecordExport Note that one takes one's own data along
+	// (POST /api/v1/me/exports)
+	RecordExport(c *gin.Context, params RecordExportParams)
 	// ChangePassword Change one's own password
 	// (POST /api/v1/me/password)
 	ChangePassword(c *gin.Context, params ChangePasswordParams)
@@ -1387,6 +1396,45 @@ func (siw *ServerInterfaceWrapper) DeleteAccount(c *gin.Context) {
 	}
 
 	siw.Handler.DeleteAccount(c, params)
+}
+
+// RecordExport operation middleware
+func (siw *ServerInterfaceWrapper) RecordExport(c *gin.Context) {
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RecordExportParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RecordExport(c, params)
 }
 
 // ChangePassword operation middleware
@@ -2388,6 +2436,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/me/api-keys", wrapper.CreateAPIKey)
 	router.DELETE(options.BaseURL+"/api/v1/me/api-keys/:key_id", wrapper.RevokeAPIKey)
 	router.POST(options.BaseURL+"/api/v1/me/delete", wrapper.DeleteAccount)
+	router.POST(options.BaseURL+"/api/v1/me/exports", wrapper.RecordExport)
 	router.POST(options.BaseURL+"/api/v1/me/password", wrapper.ChangePassword)
 	router.POST(options.BaseURL+"/api/v1/me/second-factor", wrapper.EnrolSecondFactor)
 	router.POST(options.BaseURL+"/api/v1/me/second-factor/confirm", wrapper.ConfirmSecondFactor)
@@ -2573,6 +2622,21 @@ type DeleteAccountResponseObject interface {
 type DeleteAccount204Response struct{}
 
 func (response DeleteAccount204Response) VisitDeleteAccountResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RecordExportRequestObject struct {
+	Params RecordExportParams
+}
+
+type RecordExportResponseObject interface {
+	VisitRecordExportResponse(w http.ResponseWriter) error
+}
+
+type RecordExport204Response struct{}
+
+func (response RecordExport204Response) VisitRecordExportResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -3197,6 +3261,9 @@ type StrictServerInterface interface {
 	// DeleteAccount Delete one's own account
 	// (POST /api/v1/me/delete)
 	DeleteAccount(ctx context.Context, request DeleteAccountRequestObject) (DeleteAccountResponseObject, error)
+	// RecordExport Note that one takes one's own data along
+	// (POST /api/v1/me/exports)
+	RecordExport(ctx context.Context, request RecordExportRequestObject) (RecordExportResponseObject, error)
 	// ChangePassword Change one's own password
 	// (POST /api/v1/me/password)
 	ChangePassword(ctx context.Context, request ChangePasswordRequestObject) (ChangePasswordResponseObject, error)
@@ -3623,6 +3690,32 @@ func (sh *strictHandler) DeleteAccount(ctx *gin.Context, params DeleteAccountPar
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(DeleteAccountResponseObject); ok {
 		if err := validResponse.VisitDeleteAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RecordExport operation middleware
+func (sh *strictHandler) RecordExport(ctx *gin.Context, params RecordExportParams) {
+	var request RecordExportRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RecordExport(ctx.Request.Context(), request.(RecordExportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RecordExport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RecordExportResponseObject); ok {
+		if err := validResponse.VisitRecordExportResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

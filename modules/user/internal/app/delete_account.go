@@ -50,6 +50,11 @@ func (a *App) DeleteAccount(ctx context.Context, p auth.Principal, given, code s
 	})
 }
 
+// RecordExport notes that a user takes their data along.
+func (a *App) RecordExport(ctx context.Context, userID string) error {
+	return a.DB.Tx(ctx, func(ctx context.Context) error { return a.audited(ctx, "user:export", userID, nil) })
+}
+
 // confirmCode asks a user who has a second factor for it.
 func (a *App) confirmCode(ctx context.Context, userID, code string) error {
 	f, exists, err := a.Store.SecondFactor(ctx, userID)

@@ -29,7 +29,7 @@ type server struct {
 var _ StrictServerInterface = server{}
 
 // Routes returns what registers the operations.
-func Routes(modules map[string]Module, edges func() traffic.Snapshot) func(gin.IRouter) {
+func Routes(modules map[string]Module, edges func() traffic.Snapshot, export gin.HandlerFunc) func(gin.IRouter) {
 	handler := NewStrictHandlerWithOptions(server{modules: modules, edges: edges}, nil, StrictGinServerOptions{
 		RequestErrorHandlerFunc:  rest.RequestError,
 		HandlerErrorFunc:         rest.HandlerError,
@@ -39,6 +39,7 @@ func Routes(modules map[string]Module, edges func() traffic.Snapshot) func(gin.I
 		RegisterHandlersWithOptions(router, handler, GinServerOptions{
 			ErrorHandler: func(c *gin.Context, err error, _ int) { rest.RequestError(c, err) },
 		})
+		router.GET("/api/v1/me/export", export)
 	}
 }
 

@@ -505,6 +505,30 @@ type Outcome struct {
 	DryRun bool `json:"dry_run"`
 }
 
+// PersonalData What the modules keep of a person.
+type PersonalData struct {
+	// ExportedAt When it was put together.
+	ExportedAt time.Time `json:"exported_at"`
+
+	// Parts One for each operation, by module.
+	Parts []PersonalDataPart `json:"parts"`
+}
+
+// PersonalDataPart What one operation answered.
+type PersonalDataPart struct {
+	// Module Whose operation it is.
+	Module string `json:"module"`
+
+	// Operation The operation's id.
+	Operation string `json:"operation"`
+
+	// Pages Its answers, as its own documentation describes them.
+	Pages []map[string]interface{} `json:"pages"`
+
+	// Status Of its answer; 403 or 404: there is nothing here.
+	Status int32 `json:"status"`
+}
+
 // PolicyDecision What a role may do with a permission.
 type PolicyDecision struct {
 	// By The rule that decides, and where it stands.
@@ -1330,6 +1354,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/admin/process/traffic (the `GetTraffic` operationId).
 	GetTraffic(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExportPersonalData Export one's own data
+	//
+	// Answers with all that the modules keep of the caller: what each operation marked x-personal-data answers them, page by page. The export is written to the audit log. An operation that the caller's token may not use, or that has nothing for them, is there with its status and no pages; any other failure of one fails the export. When all is more than 64 MiB, that is a 422, code export_too_large: ask the operations one by one.
+	//
+	// Corresponds with GET /api/v1/me/export (the `ExportPersonalData` operationId).
+	ExportPersonalData(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAuditEntries List the audit log
@@ -1746,6 +1777,23 @@ func (c *Client) GetTopics(ctx context.Context, module string, reqEditors ...Req
 // Corresponds with GET /api/v1/admin/process/traffic (the `GetTraffic` operationId).
 func (c *Client) GetTraffic(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetTrafficRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportPersonalData Export one's own data
+//
+// Answers with all that the modules keep of the caller: what each operation marked x-personal-data answers them, page by page. The export is written to the audit log. An operation that the caller's token may not use, or that has nothing for them, is there with its status and no pages; any other failure of one fails the export. When all is more than 64 MiB, that is a 422, code export_too_large: ask the operations one by one.
+//
+// Corresponds with GET /api/v1/me/export (the `ExportPersonalData` operationId).
+func (c *Client) ExportPersonalData(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportPersonalDataRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2977,6 +3025,33 @@ func NewGetTrafficRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewExportPersonalDataRequest constructs an http.Request for the ExportPersonalData method
+func NewExportPersonalDataRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/me/export")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -3235,6 +3310,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/admin/process/traffic (the `GetTraffic` operationId).
 	GetTrafficWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTrafficResponse, error)
+
+	// ExportPersonalDataWithResponse Export one's own data
+	//
+	// Answers with all that the modules keep of the caller: what each operation marked x-personal-data answers them, page by page. The export is written to the audit log. An operation that the caller's token may not use, or that has nothing for them, is there with its status and no pages; any other failure of one fails the export. When all is more than 64 MiB, that is a 422, code export_too_large: ask the operations one by one.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/me/export (the `ExportPersonalData` operationId).
+	ExportPersonalDataWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ExportPersonalDataResponse, error)
 }
 
 // ListAuditEntriesResponse401Headers the declared response headers of an HTTP 401 response for ListAuditEntries
@@ -5611,6 +5695,117 @@ func (r GetTrafficResponse) ContentType() string {
 	return ""
 }
 
+// ExportPersonalDataResponse401Headers the declared response headers of an HTTP 401 response for ExportPersonalData
+type ExportPersonalDataResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ExportPersonalDataResponse429Headers the declared response headers of an HTTP 429 response for ExportPersonalData
+type ExportPersonalDataResponse429Headers struct {
+	RetryAfter int32
+}
+
+// ExportPersonalDataResponse503Headers the declared response headers of an HTTP 503 response for ExportPersonalData
+type ExportPersonalDataResponse503Headers struct {
+	RetryAfter int32
+}
+
+type ExportPersonalDataResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PersonalData
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *UnprocessableContent
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalServerError
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *ServiceUnavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ExportPersonalDataResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ExportPersonalDataResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ExportPersonalDataResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExportPersonalDataResponse) GetJSON200() *PersonalData {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ExportPersonalDataResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ExportPersonalDataResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ExportPersonalDataResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ExportPersonalDataResponse) GetApplicationProblemJSON422() *UnprocessableContent {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ExportPersonalDataResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ExportPersonalDataResponse) GetApplicationProblemJSON500() *InternalServerError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ExportPersonalDataResponse) GetApplicationProblemJSON503() *ServiceUnavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportPersonalDataResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportPersonalDataResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportPersonalDataResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportPersonalDataResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListAuditEntriesWithResponse List the audit log
 //
 // Lists audit entries, the newest first.
@@ -5969,6 +6164,21 @@ func (c *ClientWithResponses) GetTrafficWithResponse(ctx context.Context, reqEdi
 		return nil, err
 	}
 	return ParseGetTrafficResponse(rsp)
+}
+
+// ExportPersonalDataWithResponse Export one's own data
+//
+// Answers with all that the modules keep of the caller: what each operation marked x-personal-data answers them, page by page. The export is written to the audit log. An operation that the caller's token may not use, or that has nothing for them, is there with its status and no pages; any other failure of one fails the export. When all is more than 64 MiB, that is a 422, code export_too_large: ask the operations one by one.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/me/export (the `ExportPersonalData` operationId).
+func (c *ClientWithResponses) ExportPersonalDataWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ExportPersonalDataResponse, error) {
+	rsp, err := c.ExportPersonalData(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportPersonalDataResponse(rsp)
 }
 
 // ParseListAuditEntriesResponse parses an HTTP response from a ListAuditEntriesWithResponse call
@@ -8275,6 +8485,114 @@ func ParseGetTrafficResponse(rsp *http.Response) (*GetTrafficResponse, error) {
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetTrafficResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseExportPersonalDataResponse parses an HTTP response from a ExportPersonalDataWithResponse call
+func ParseExportPersonalDataResponse(rsp *http.Response) (*ExportPersonalDataResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportPersonalDataResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PersonalData
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableContent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ExportPersonalDataResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ExportPersonalDataResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ExportPersonalDataResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {

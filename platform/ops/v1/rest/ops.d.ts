@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/api/v1/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export one's own data
+         * @description Answers with all that the modules keep of the caller: what each operation marked x-personal-data answers them, page by page. The export is written to the audit log. An operation that the caller's token may not use, or that has nothing for them, is there with its status and no pages; any other failure of one fails the export. When all is more than 64 MiB, that is a 422, code export_too_large: ask the operations one by one.
+         */
+        get: operations["exportPersonalData"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/process/traffic": {
         parameters: {
             query?: never;
@@ -565,6 +585,32 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description What the modules keep of a person. */
+        PersonalData: {
+            /**
+             * Format: date-time
+             * @description When it was put together.
+             */
+            exported_at: string;
+            /** @description One for each operation, by module. */
+            parts: components["schemas"]["PersonalDataPart"][];
+        };
+        /** @description What one operation answered. */
+        PersonalDataPart: {
+            /** @description Whose operation it is. */
+            module: string;
+            /** @description The operation's id. */
+            operation: string;
+            /**
+             * Format: int32
+             * @description Of its answer; 403 or 404: there is nothing here.
+             */
+            status: number;
+            /** @description Its answers, as its own documentation describes them. */
+            pages: {
+                [key: string]: unknown;
+            }[];
+        };
         /** @description What a server has counted. */
         Traffic: {
             /**
@@ -1451,6 +1497,33 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    exportPersonalData: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The data. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonalData"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
     getTraffic: {
         parameters: {
             query?: never;
