@@ -607,9 +607,7 @@ export interface components {
              */
             status: number;
             /** @description Its answers, as its own documentation describes them. */
-            pages: {
-                [key: string]: unknown;
-            }[];
+            pages: Record<string, never>[];
         };
         /** @description What a server has counted. */
         Traffic: {
