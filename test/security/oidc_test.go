@@ -3,12 +3,14 @@ package security_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,13 +30,27 @@ func npm(t *testing.T) bool {
 		t.Log("NOT TESTED: npm is missing, so no foreign client or provider can be run; install Node.js 20 or later")
 		return false
 	}
-	cmd := exec.CommandContext(t.Context(), path, "ci", "--silent", "--prefer-offline")
-	cmd.Dir = "node"
-	if _, err := os.Stat("node/node_modules/openid-client"); err != nil {
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-	}
+	require.NoError(t, installed(path))
 	return true
+}
+
+var (
+	install    sync.Once // two at once would each remove what the other one brings
+	installErr error
+)
+
+func installed(npm string) error {
+	install.Do(func() {
+		if _, err := os.Stat("node/node_modules/openid-client"); err == nil {
+			return
+		}
+		cmd := exec.Command(npm, "ci", "--silent", "--prefer-offline")
+		cmd.Dir = "node"
+		if out, err := cmd.CombinedOutput(); err != nil {
+			installErr = fmt.Errorf("npm ci: %w: %s", err, out)
+		}
+	})
+	return installErr
 }
 
 // freeAddress is one that a server may listen on: the issuer's URL must be known before it does.

@@ -24,6 +24,7 @@ import (
 
 	"cleave/platform/auth"
 	"cleave/platform/config"
+	"cleave/platform/db/dbtest"
 	"cleave/platform/module"
 	"cleave/platform/moduletest"
 )
@@ -171,6 +172,29 @@ func TestKubernetesServiceAccount(t *testing.T) {
 		require.Equal(t, http.StatusForbidden, s.call(t, http.MethodGet, "/api/v1/orders", token("system:serviceaccount:shop:other", "cleave"), nil).status)
 		require.Equal(t, http.StatusUnauthorized, s.call(t, http.MethodGet, "/api/v1/orders", token(robot, "https://kubernetes.default.svc"), nil).status)
 	})
+}
+
+// TestOutsideIssuerAway has an issuer that nobody can reach: the process starts, serves its own users, and promises the others nothing.
+func TestOutsideIssuerAway(t *testing.T) {
+	t.Parallel()
+	cfg := moduletest.Config(t, dbtest.SQLite(t), specs...)
+	cfg.HTTP.RequestTimeout = time.Minute
+	issuer := "http://" + freeAddress(t)
+	cfg.Auth.Issuers = []config.Issuer{{Issuer: issuer, Audience: "cleave", DefaultRole: "customer"}}
+	s := start(t, cfg)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	tok := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{"iss": issuer, "aud": "cleave", "sub": "ada", "exp": time.Now().Add(time.Hour).Unix()})
+	tok.Header["kid"] = "k1"
+	token, err := tok.SignedString(key)
+	require.NoError(t, err)
+	for _, path := range paths {
+		r := s.call(t, http.MethodGet, path, token, nil)
+		require.Equal(t, http.StatusServiceUnavailable, r.status, "%s", r.body)
+		require.Equal(t, "keys_unavailable", r.code())
+		require.NotContains(t, string(r.body), "127.0.0.1", "what is where is nobody's business")
+	}
+	accepted(t, []*site{s}, s.customer(t))
 }
 
 // TestOutsideIssuerRefused starts with issuers that would only show in requests that fail.
