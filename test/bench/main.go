@@ -49,12 +49,18 @@ func (o *options) warmUp() int {
 
 func main() {
 	eventtest.Main() // this program is also the broker that it measures with
-	var err error
-	if len(os.Args) > 1 && os.Args[1] == "serve" {
-		err = serve(os.Args[2:])
-	} else {
-		err = bench(os.Args[1:])
+	command, args := bench, os.Args[1:]
+	if len(args) > 0 {
+		switch args[0] {
+		case "serve":
+			command, args = serve, args[1:]
+		case "wired":
+			command, args = wired, args[1:]
+		case "bare":
+			command, args = serveBare, args[1:]
+		}
 	}
+	err := command(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

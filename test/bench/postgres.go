@@ -156,13 +156,14 @@ func (c *cluster) database() string {
 // open connects as the superuser, who sees the tables of orders and users. What
 // both schemas have is the orders'.
 func (c *cluster) open(database string) (*sql.DB, error) {
-	u, err := url.Parse(c.server.DSN)
-	if err != nil {
-		return nil, err
-	}
+	return sql.Open("pgx", c.superuser(database))
+}
+
+func (c *cluster) superuser(database string) string {
+	u, _ := url.Parse(c.server.DSN)
 	u.Path = "/" + database
 	u.RawQuery = url.Values{"search_path": {searchPath}}.Encode()
-	return sql.Open("pgx", u.String())
+	return u.String()
 }
 
 const searchPath = `"order","user",public`

@@ -6,42 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/http"
 	"os/exec"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"cleave/platform/event/eventtest"
 	"cleave/platform/forecast"
 	"cleave/platform/traffic"
-)
-
-// The journey of a buyer: an order placed and read, the credit looked at, and
-// the messages that there are.
-const (
-	journeyRequests = 4
-	journeyClients  = 4
-	journeyPause    = 200 * time.Millisecond // from the start of one to that of the next, of each client
-	turnsPerRound   = 4                      // the two sides take turns often: what else happens on the machine comes in bursts
 )
 
 // splits are the real ones of three modules.
 var splits = [][][]string{
 	{{"user"}, {"order", "notification"}},
 	{{"order"}, {"user", "notification"}},
-	{{"user"}, {"order"}, {"notification"}},
+	apart,
 }
 
-// party is a side of the comparison: processes with a database and a broker of their own.
-type party struct {
-	c         *cluster
-	p         *processes
-	times     []time.Duration // of journeys
-	cpu       time.Duration
-	confirmed []time.Duration // from placing to confirmation, sorted
-}
+var (
+	whole = []string{"user", "order", "notification"}
+	apart = [][]string{{"user"}, {"order"}, {"notification"}}
+)
 
 // measureSplit forecasts each split from one process, and measures both in turn.
 func (o *options) measureSplit(ctx context.Context, b *bed, r *report) error {
@@ -55,15 +38,18 @@ func (o *options) measureSplit(ctx context.Context, b *bed, r *report) error {
 		if err = o.compareSplit(ctx, b, c, r, groups); err != nil {
 			return fmt.Errorf("%v: %w", groups, err)
 		}
+		if o.short {
+			break
+		}
 	}
-	return nil
+	return o.measureFloor(ctx, b, c, r)
 }
 
 // compareSplit lets one process and those of the split take turns, so that what
 // changes on the machine meanwhile hits both. The forecast is made in the midst
 // of it, from what the one process has counted until then.
 func (o *options) compareSplit(ctx context.Context, b *bed, c *cluster, r *report, groups [][]string) (err error) {
-	one, err := o.party(ctx, b, c, []string{"user", "order", "notification"})
+	one, err := o.party(ctx, b, c, whole)
 	if err != nil {
 		return err
 	}
@@ -79,14 +65,8 @@ func (o *options) compareSplit(ctx context.Context, b *bed, c *cluster, r *repor
 	)
 	turns := o.rounds * turnsPerRound
 	for turn := o.warmUp(); turn <= turns; turn++ {
-		sides := []*party{one, split}
-		if turn%2 == 1 {
-			slices.Reverse(sides)
-		}
-		for _, side := range sides {
-			if err = side.turn(ctx, o.round/turnsPerRound, turn > 0); err != nil {
-				return err
-			}
+		if err = o.takeTurns(ctx, turn, one, split); err != nil {
+			return err
 		}
 		counts, err := one.p.counts(one.c.shop)
 		switch {
@@ -116,70 +96,14 @@ func (r *report) compareForecast(f forecast.Forecast, one, split *party) {
 			later = op.AddedLater
 		}
 	}
-	p50, p99 := func(t []time.Duration) time.Duration { return quantile(t, 0.5) }, func(t []time.Duration) time.Duration { return quantile(t, 0.99) }
-	r.accuracy(f.Split+": p50 of a journey", p50(one.times)+added, p50(split.times), p50(one.times))
-	r.accuracy(f.Split+": p50 from placed to confirmed", p50(one.confirmed)+later, p50(split.confirmed), p50(one.confirmed))
+	r.accuracy(f.Split+": p50 of a journey", quantile(one.times, 0.5)+added, quantile(split.times, 0.5), quantile(one.times, 0.5))
+	r.accuracy(f.Split+": p50 from placed to confirmed", quantile(one.confirmed, 0.5)+later, quantile(split.confirmed, 0.5), quantile(one.confirmed, 0.5))
 	now, measured := one.perThousand(), split.perThousand()
 	r.within(f.Split+": processor time of 1,000 requests", (now+f.CPU.Added)/measured,
 		fmt.Sprintf("forecast %.2f s, measured %.2f s, one process %.2f s", now+f.CPU.Added, measured, now))
-	r.figure(f.Split+": p99 of a journey", "%s; one process %s", millis(p99(split.times)), millis(p99(one.times)))
+	r.figure(f.Split+": p99 of a journey", "%s; one process %s", millis(quantile(split.times, 0.99)), millis(quantile(one.times, 0.99)))
 	r.figure(f.Split+": cost of hops", "call p50 %s, processor %s; handed on p50 %s, processor %s", millis(f.Hops.Call.P50), millis(f.Hops.Call.CPU),
 		millis(f.Hops.Front.P50), millis(f.Hops.Front.CPU))
-}
-
-// party starts processes on a new database.
-func (o *options) party(ctx context.Context, b *bed, c *cluster, groups ...[]string) (*party, error) {
-	fresh := *c
-	fresh.config = c.server.Database(b)
-	nats := eventtest.NATS(b).URL
-	s, err := launch(ctx, b.TempDir(), append(fresh.env(), "CLEAVE_EVENTS_PIPE="+nats), o.app, "serve")
-	if err != nil {
-		return nil, err
-	}
-	fresh.shop, err = openShop(s, maxBuyers)
-	if err = errors.Join(err, s.stop()); err != nil {
-		return nil, err
-	}
-	d, err := fresh.open(fresh.database())
-	if err != nil {
-		return nil, err
-	}
-	if err = errors.Join(stock(ctx, d, "postgres", fresh.shop), d.Close()); err != nil {
-		return nil, err
-	}
-	p, err := o.startSplit(ctx, b, &fresh, nats, groups...)
-	return &party{c: &fresh, p: p}, err
-}
-
-// turn lets the clients make journeys for a while, and waits for all that follows.
-func (s *party) turn(ctx context.Context, d time.Duration, counts bool) error {
-	used := s.p.cpu()
-	times, err := s.travel(ctx, d)
-	if err == nil {
-		err = s.c.told(ctx)
-	}
-	if counts {
-		s.times, s.cpu = append(s.times, times...), s.cpu+s.p.cpu()-used
-	}
-	return err
-}
-
-// finish reads what only the orders tell, and stops the processes.
-func (s *party) finish() error {
-	admin, err := dial(s.p.front.addr, s.c.shop.admin.token)
-	if err != nil {
-		return err
-	}
-	s.confirmed, _, err = newest(admin, len(s.times))
-	admin.close()
-	slices.Sort(s.times)
-	slices.Sort(s.confirmed)
-	return errors.Join(err, s.p.stop())
-}
-
-// perThousand is the processor time of 1,000 requests, in seconds.
-func (s *party) perThousand() float64 {
-	return s.cpu.Seconds() / float64(len(s.times)*journeyRequests) * 1000
 }
 
 // accuracy adds the ratio of a forecast to what was measured.
@@ -210,59 +134,4 @@ func (o *options) plan(ctx context.Context, b *bed, counts traffic.Snapshot, gro
 		return f, fmt.Errorf("forecast: %w: %s", err, exit.Stderr)
 	}
 	return f, errors.Join(err, json.Unmarshal(out, &f))
-}
-
-// travel makes journeys at an even pace for a while.
-func (s *party) travel(ctx context.Context, d time.Duration) (times []time.Duration, err error) {
-	clients, err := s.c.shop.clients(s.p.front, journeyClients)
-	if err != nil {
-		return nil, err
-	}
-	defer closeAll(clients)
-	var (
-		mu   sync.Mutex
-		wg   sync.WaitGroup
-		errs []error
-	)
-	for i, cl := range clients {
-		wg.Go(func() {
-			time.Sleep(journeyPause / journeyClients * time.Duration(i))
-			tick := time.NewTicker(journeyPause)
-			defer tick.Stop()
-			var body []byte
-			for range d / journeyPause {
-				began := time.Now()
-				var err error
-				body, err = s.c.shop.travel(cl, i, body)
-				took := time.Since(began)
-				mu.Lock()
-				times, errs = append(times, took), append(errs, err)
-				mu.Unlock()
-				if err != nil {
-					return
-				}
-				select {
-				case <-ctx.Done():
-					return
-				case <-tick.C:
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return times, errors.Join(append(errs, ctx.Err())...)
-}
-
-// travel is one journey of buyer k.
-func (sh *shop) travel(c *client, k int, body []byte) ([]byte, error) {
-	body, err := sh.place(c, body)
-	if err == nil {
-		err = sh.read(c, k)
-	}
-	for _, path := range []string{"/api/v1/users/" + sh.buyers[k].id + "/credit", "/api/v1/notifications?limit=5"} {
-		if err == nil {
-			err = c.call(http.MethodGet, path, "", nil, nil)
-		}
-	}
-	return body, err
 }

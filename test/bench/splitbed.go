@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,14 +19,22 @@ import (
 
 // processes are the application, in one process or several.
 type processes struct {
-	all   []*server
-	front *server // that takes the clients' requests
+	all     []*server
+	front   *server // that takes the clients' requests
+	counted bool    // it is the application, which can be asked for its orders and counts
 }
 
-// startSplit starts a process for each group of modules, on the cluster and over
-// the broker. Clients go to the one that has orders.
-func (o *options) startSplit(ctx context.Context, b *bed, c *cluster, nats string, groups ...[]string) (p *processes, err error) {
-	p = &processes{}
+// program is what processes run, and the module whose process clients talk to.
+type program struct {
+	path  string
+	args  []string
+	env   []string
+	front string
+}
+
+// startSplit starts a process of the program for each group of modules.
+func startSplit(ctx context.Context, b *bed, prog program, groups ...[]string) (p *processes, err error) {
+	p = &processes{counted: prog.args[0] == "serve"}
 	defer func() {
 		if err != nil {
 			p.kill()
@@ -42,8 +51,7 @@ func (o *options) startSplit(ctx context.Context, b *bed, c *cluster, nats strin
 		}
 	}
 	for i, group := range groups {
-		env := append(c.env(), "CLEAVE_EVENTS_PIPE="+nats)
-		args := []string{"serve"}
+		env := slices.Clone(prog.env)
 		if len(groups) > 1 {
 			files, err := signer.Issue(strings.Join(group, "-"), group)
 			if err != nil {
@@ -58,25 +66,25 @@ func (o *options) startSplit(ctx context.Context, b *bed, c *cluster, nats strin
 					}
 				}
 			}
-			args = append(args, "--modules="+strings.Join(group, ","))
+			env = append(env, "CLEAVE_TOPOLOGY_MODULES="+strings.Join(group, ","))
 		}
-		s, err := launch(ctx, b.TempDir(), env, o.app, args...)
+		s, err := launch(ctx, b.TempDir(), env, prog.path, prog.args...)
 		if err != nil {
 			return p, err
 		}
 		p.all = append(p.all, s)
-		if len(groups) == 1 || strings.Contains(" "+strings.Join(group, " ")+" ", " order ") {
+		if slices.Contains(group, prog.front) {
 			p.front = s
 		}
 	}
-	return p, p.connected(ctx, c.shop)
+	return p, nil
 }
 
 // connected waits until the front has reached all others: those that were started later need a moment.
-func (p *processes) connected(ctx context.Context, sh *shop) error {
-	for _, path := range []string{"/api/v1/me", "/api/v1/orders?limit=1", "/api/v1/notifications?limit=1"} {
+func (p *processes) connected(ctx context.Context, token string, paths ...string) error {
+	for _, path := range paths {
 		for attempt := 1; ; attempt++ {
-			cl, err := dial(p.front.addr, sh.buyers[0].token)
+			cl, err := dial(p.front.addr, token)
 			if err != nil {
 				return err
 			}
