@@ -71,7 +71,7 @@ type process struct {
 // are the same wherever the front door is.
 var settings = []string{
 	"CLEAVE_HTTP_PUBLIC_URL=http://shop.example", "CLEAVE_AUTH_ISSUER=http://shop.example",
-	"CLEAVE_MODULES_ORDER_PLACE_TIMEOUT=1s", "CLEAVE_HTTP_MAX_BODY=65536", "CLEAVE_HTTP_CORS_ORIGINS=https://front.example",
+	"CLEAVE_MODULES_USER_REQUIRE_VERIFIED_EMAIL=never", "CLEAVE_MODULES_ORDER_PLACE_TIMEOUT=1s", "CLEAVE_HTTP_MAX_BODY=65536", "CLEAVE_HTTP_CORS_ORIGINS=https://front.example",
 	"CLEAVE_EVENTS_POLL=100ms", "CLEAVE_SAGAS_POLL=100ms", "CLEAVE_LOG_FORMAT=json",
 }
 
