@@ -148,6 +148,7 @@ func (s *script) accounts() {
 
 func (s *script) register(email, name string) *user {
 	s.do(nil, http.MethodPost, "/api/v1/users", fmt.Sprintf(`{"email":%q,"password":%q,"display_name":%q}`, email, password, name), "Idempotency-Key", "register-"+email)
+	s.do(nil, http.MethodPost, "/api/v1/email-verifications/confirm", fmt.Sprintf(`{"token":%q}`, s.code(email, "verification")))
 	u := s.logIn(email)
 	s.until(u, "/api/v1/notifications", has(`"registered"`))
 	return u
