@@ -89,17 +89,20 @@ func (o *outside) checkHeader(header map[string]any) error {
 		return err
 	}
 	typ, isText := header["typ"].(string)
-	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	typ = mediaType(typ)
 	switch _, given := header["typ"]; {
 	case given && !isText:
 		return errors.New("typ is not a text")
-	case o.Type != "" && typ != strings.ToLower(o.Type):
+	case o.Type != "" && typ != mediaType(o.Type):
 		return errors.New("typ is not " + o.Type)
 	case o.Type == "" && typ != "" && typ != "jwt" && typ != tokenType:
 		return errors.New("typ is neither at+jwt nor JWT")
 	}
 	return nil
 }
+
+// mediaType is a typ without the prefix that may be left out (RFC 7515 section 4.1.9).
+func mediaType(typ string) string { return strings.TrimPrefix(strings.ToLower(typ), "application/") }
 
 func (o *outside) principal(claims map[string]any) (Principal, error) {
 	subject, _ := lookup(claims, o.SubjectClaim).(string)

@@ -83,7 +83,7 @@ func setupOutside(t testing.TB) *outsideFixture {
 			Roles: []RoleMapping{{Value: "shop-admin", Role: "admin"}, {Value: "shop-help", Role: "support"}}, DefaultRole: "customer", Keys: f.keycloak.Keys,
 		},
 		{
-			Issuer: auth0, Audience: "https://api.shop.example", Algorithms: []string{"ES256", "ES384", "RS256"}, Type: "at+jwt", SubjectClaim: "sub",
+			Issuer: auth0, Audience: "https://api.shop.example", Algorithms: []string{"ES256", "ES384", "RS256"}, Type: "application/at+JWT", SubjectClaim: "sub",
 			RolesClaim: "https://shop.example/roles", ScopeClaim: "scope", Roles: []RoleMapping{{Value: "robot", Role: "service"}}, Keys: f.auth0.Keys,
 		},
 		{
