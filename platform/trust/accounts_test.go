@@ -156,6 +156,45 @@ func TestAccounts(t *testing.T) {
 	})
 }
 
+// TestAccounts_Enclosed has words with certificates for a connection that has none.
+func TestAccounts_Enclosed(t *testing.T) {
+	t.Parallel()
+	f := setupAccounts(t)
+	order, key, x5c := f.certified(t, "order", "order")
+	_, billingKey, billingX5c := f.certified(t, "billing", "billing")
+	_, strangerKey, strangerX5c := setup(t, "example.org").certified(t, "order", "order")
+	conn := func(w word) *grpc.ClientConn {
+		headers := withHeaders([]string{"Bearer " + f.cluster.token(orders, "user", time.Hour)})
+		return rawConn(t, f.user.addr, nil, append(headers, grpc.WithPerRPCCredentials(fixed{w.String()}))...)
+	}
+	for name, c := range map[string]struct {
+		spoil func(w *word)
+		code  string
+	}{
+		"Good":           {func(*word) {}, ""},
+		"OtherService":   {func(w *word) { w.key, w.header["x5c"] = billingKey, billingX5c }, "call_token_invalid"},
+		"Stranger":       {func(w *word) { w.key, w.header["x5c"] = strangerKey, strangerX5c }, "call_token_invalid"},
+		"OtherKey":       {func(w *word) { w.key = billingKey }, "call_token_invalid"},
+		"NoCertificate":  {func(w *word) { delete(w.header, "x5c") }, "call_token_invalid"},
+		"NotACert":       {func(w *word) { w.header["x5c"] = []string{"AAAA"} }, "call_token_invalid"},
+		"NotBase64":      {func(w *word) { w.header["x5c"] = []string{"-"} }, "call_token_invalid"},
+		"NotAList":       {func(w *word) { w.header["x5c"] = x5c[0] }, "call_token_invalid"},
+		"NumbersAsCerts": {func(w *word) { w.header["x5c"] = []int{1} }, "call_token_invalid"},
+		"ManyCerts":      {func(w *word) { w.header["x5c"] = []string{x5c[0], x5c[0], x5c[0], x5c[0], x5c[0]} }, "call_token_invalid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := word{jwt.SigningMethodES256, key, map[string]any{"typ": "cleave-call+jwt", "x5c": x5c}, jwt.MapClaims{
+				"iss": order.ID(), "aud": "user", "sub": "u1", "iat": f.now().Unix(), "exp": f.now().Add(time.Minute).Unix(),
+			}}
+			c.spoil(&w)
+			client := testpb.NewTestServiceClient(rpc.NewEdge("order", "user", order.Calls("user"), conn(w)))
+			_, err := client.UnaryCall(auth.With(t.Context(), auth.Principal{Subject: "u1"}), &testpb.SimpleRequest{})
+			require.Equal(t, c.code, fault.CodeOf(err))
+		})
+	}
+}
+
 func TestAccounts_Refuses(t *testing.T) {
 	t.Parallel()
 	f := setupAccounts(t)
