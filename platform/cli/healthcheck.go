@@ -39,33 +39,44 @@ func (a *app) healthcheck() *cobra.Command {
 }
 
 func healthy(ctx context.Context, cfg *config.Config) error {
-	url := cfg.LocalURL(cfg.HTTP.Addr) + "/readyz?verbose"
+	status, body, err := readiness(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("not ready: %w", err)
+	}
+	if status == http.StatusOK {
+		return nil
+	}
+	return fmt.Errorf("not ready: %s answered %d %s: %s", cfg.LocalURL(cfg.HTTP.Addr)+readyPath, status, http.StatusText(status), strings.Join(strings.Fields(body), " "))
+}
+
+const readyPath = "/readyz?verbose"
+
+// readiness is what the process on http.addr says of itself.
+func readiness(ctx context.Context, cfg *config.Config) (status int, body string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.LocalURL(cfg.HTTP.Addr)+readyPath, nil)
 	if err != nil {
-		return err
+		return 0, "", err
 	}
 	// A transport of its own: the process asks itself, past any proxy that the environment names.
 	t := &http.Transport{}
 	if cfg.HTTP.TLSCert != "" {
 		trust, err := ownCertificate(cfg.HTTP.TLSCert)
 		if err != nil {
-			return fmt.Errorf("not ready: http.tls_cert: %w", err)
+			return 0, "", fmt.Errorf("http.tls_cert: %w", err)
 		}
 		t.TLSClientConfig = trust
 	}
 	defer t.CloseIdleConnections()
 	res, err := (&http.Client{Transport: t}).Do(req)
 	if err != nil {
-		return fmt.Errorf("not ready: %w", err)
+		return 0, "", err
 	}
 	defer res.Body.Close()
-	if res.StatusCode == http.StatusOK {
-		return nil
-	}
-	body, _ := io.ReadAll(io.LimitReader(res.Body, 500))
-	return fmt.Errorf("not ready: %s answered %s: %s", url, res.Status, strings.Join(strings.Fields(string(body)), " "))
+	const most = 16 << 10
+	text, err := io.ReadAll(io.LimitReader(res.Body, most))
+	return res.StatusCode, string(text), err
 }
 
 // ownCertificate trusts the process's own certificate and nothing else, under

@@ -168,7 +168,7 @@ func (l *links) checks(away []Spec) (checks []rest.Check) {
 	for _, s := range away {
 		check := rest.Check{Name: "module " + s.Name}
 		if state := l.peers[s.Name].State(); state.Status != peer.Ready {
-			check.Err = fault.New(fault.Unavailable, "module_away", "no process that runs it can be reached")
+			check.Err = fault.New(fault.Unavailable, "module_away", "the connection is %s: %s", state.Status, state.Error)
 		}
 		checks = append(checks, check)
 	}

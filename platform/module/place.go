@@ -40,10 +40,18 @@ func place(cfg *config.Config, sorted []Spec) (here, away []Spec, err error) {
 			}
 		}
 	}
+	for m := range t.Peers {
+		if !slices.Contains(names, m) {
+			errs = append(errs, fmt.Errorf("topology.peers names %q, allowed: %s", m, strings.Join(names, ", ")))
+		}
+	}
 	if len(away) == 0 {
 		return here, nil, errors.Join(errs...)
 	}
 	for _, s := range away {
+		if t.Addr != "" && slices.Contains(strings.Split(t.Peers[s.Name], ","), t.Addr) {
+			errs = append(errs, fmt.Errorf("topology.peers.%s is %s, which is topology.addr of this process, and it does not run %[1]s: set it to the address of the process that does", s.Name, t.Addr))
+		}
 		if t.Peers[s.Name] == "" {
 			errs = append(errs, fmt.Errorf("the module %s does not run here: set topology.peers.%s to the address of the process that runs it, or add it to topology.modules", s.Name, s.Name))
 		}

@@ -33,6 +33,15 @@ func TestNewHost_RefusesTopology(t *testing.T) {
 			files(c)
 			c.Topology.Modules, c.Topology.Peers, c.Events.Pipe = []string{"order"}, map[string]string{"user": "localhost:1"}, "nats://localhost"
 		}, []string{"topology.addr is empty"}},
+		"UnknownPeer": {func(c *config.Config) {
+			files(c)
+			c.Topology.Peers = map[string]string{"users": "localhost:1"}
+		}, []string{`topology.peers names "users", allowed: user, order`}},
+		"LeadsBack": {func(c *config.Config) {
+			files(c)
+			c.Topology.Modules, c.Topology.Addr, c.Events.Pipe = []string{"order"}, "127.0.0.1:7443", "nats://localhost"
+			c.Topology.Peers = map[string]string{"user": "localhost:1,127.0.0.1:7443"}
+		}, []string{"topology.peers.user is 127.0.0.1:7443, which is topology.addr of this process"}},
 		"NoCertificates": {func(c *config.Config) { c.Topology.Addr = ":0" }, []string{"topology.tls_cert is empty", "topology.tls_key is empty", "topology.tls_ca is empty"}},
 	} {
 		cfg := config.Default()
