@@ -71,7 +71,7 @@ func bench(args []string) (err error) {
 	o := &options{pprofAddr: "127.0.0.1:6060"}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.BoolVar(&o.short, "short", false, "one short round each: shows that everything runs, and measures nothing")
-	only := fs.String("only", "", "measure `PARTS` only, separated by commas: start, placing, reading, journey, sqlite, parts, events, recovery, split, lint")
+	only := fs.String("only", "", "measure `PARTS` only, separated by commas: start, placing, reading, journey, sqlite, parts, access, events, recovery, split, lint")
 	fs.IntVar(&o.starts, "starts", 9, "how many fresh starts")
 	fs.IntVar(&o.rounds, "rounds", 5, "how many rounds")
 	fs.DurationVar(&o.round, "round", 4*time.Second, "length of a round, in whole seconds")
@@ -128,6 +128,7 @@ func (o *options) measure(ctx context.Context, b *bed, r *report) (err error) {
 		{"journey", o.measureJourney},
 		{"sqlite", o.measureSQLite},
 		{"parts", o.measureParts},
+		{"access", o.measureAccess},
 		{"events", o.measureEvents},
 		{"recovery", o.measureRecovery},
 		{"split", o.measureSplit},
