@@ -138,7 +138,7 @@ func (a *app) tree(extra []Extra) *cobra.Command {
 	fs.StringVar(&a.output, "output", "table", "print data as `FORMAT`: table or json")
 	config.AddFlags(fs)
 
-	a.root.AddCommand(a.serve(), a.migrate(), a.event(), a.saga(), a.audit(), a.policy(), a.issuer(), a.config(), a.module(), a.plan(), a.healthcheck(), a.doctor(), a.openapi(), a.reference(), a.versionCommand())
+	a.root.AddCommand(a.serve(), a.migrate(), a.event(), a.saga(), a.audit(), a.policy(), a.issuer(), a.config(), a.module(), a.edge(), a.extract(), a.merge(), a.plan(), a.healthcheck(), a.doctor(), a.openapi(), a.reference(), a.versionCommand())
 	tool := module.Tool{Config: a.load, Now: time.Now, Print: a.print, In: a.In, Err: a.Err}
 	for _, m := range a.modules {
 		tool.Modules = append(tool.Modules, m.Name)

@@ -24,7 +24,8 @@ type moduleRow struct {
 }
 
 func (a *app) module() *cobra.Command {
-	group := &cobra.Command{Use: "module", Short: "Show what the modules offer and need"}
+	group := &cobra.Command{Use: "module", Short: "Show what the modules offer and need, and move them between running servers"}
+	group.AddCommand(a.placing()...)
 	group.AddCommand(&cobra.Command{
 		Use:   "list",
 		Short: "List the modules",

@@ -3,9 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -113,12 +111,12 @@ func (a *app) counted(ctx context.Context, p plan) (s traffic.Snapshot, err erro
 	if p.from != "" {
 		return s, readJSON(p.from, &s)
 	}
-	token, err := a.token(p.token)
+	from, err := a.connect(remote{url: p.url, token: p.token})
 	if err != nil {
 		return s, err
 	}
-	s, err = a.ask(ctx, p.url, token)
-	if err != nil || p.during == 0 {
+	const path = processPath + "/traffic"
+	if _, err = from.call(ctx, http.MethodGet, path, "", nil, &s); err != nil || p.during == 0 {
 		return s, err
 	}
 	fmt.Fprintf(a.Err, "counting for %s\n", p.during)
@@ -127,7 +125,8 @@ func (a *app) counted(ctx context.Context, p plan) (s traffic.Snapshot, err erro
 		return s, ctx.Err()
 	case <-time.After(p.during):
 	}
-	later, err := a.ask(ctx, p.url, token)
+	var later traffic.Snapshot
+	_, err = from.call(ctx, http.MethodGet, path, "", nil, &later)
 	return later.Minus(s), err
 }
 
@@ -140,68 +139,6 @@ func readJSON(file string, into any) error {
 		return fault.New(fault.Invalid, "file_unreadable", "the file %s is not what it should hold: %v", file, err)
 	}
 	return nil
-}
-
-// ask reads the counts of a server.
-func (a *app) ask(ctx context.Context, at, token string) (s traffic.Snapshot, err error) {
-	client, url, err := a.server(at)
-	if err != nil {
-		return s, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/v1/admin/process/traffic", nil)
-	if err != nil {
-		return s, fault.New(fault.Invalid, "url_invalid", "--url is %q, allowed: an address such as http://127.0.0.1:8080", url)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	res, err := client.Do(req)
-	if err != nil {
-		return s, fault.New(fault.Unavailable, "server_unreachable", "no server answers at %s", url).Wrap(err)
-	}
-	defer func() { err = errors.Join(err, res.Body.Close()) }()
-	const most = 64 << 20
-	body := io.LimitReader(res.Body, most)
-	if res.StatusCode != http.StatusOK {
-		var problem struct{ Code, Detail string }
-		_ = json.NewDecoder(body).Decode(&problem) // what is no problem has no code
-		return s, fmt.Errorf("%s answered %s %s %s", url, res.Status, problem.Code, problem.Detail)
-	}
-	if err := json.NewDecoder(body).Decode(&s); err != nil {
-		return s, fmt.Errorf("read the counts of %s: %w", url, err)
-	}
-	return s, nil
-}
-
-// server is a client for the server at url, or for the one that the configuration describes.
-func (a *app) server(url string) (*http.Client, string, error) {
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
-	if url == "" {
-		cfg, err := a.load()
-		if err != nil {
-			return nil, "", err
-		}
-		url, transport.Proxy = cfg.LocalURL(cfg.HTTP.Addr), nil
-		if cfg.HTTP.TLSCert != "" {
-			if transport.TLSClientConfig, err = ownCertificate(cfg.HTTP.TLSCert); err != nil {
-				return nil, "", fmt.Errorf("http.tls_cert: %w", err)
-			}
-		}
-	}
-	return &http.Client{Transport: transport, Timeout: 30 * time.Second}, strings.TrimRight(url, "/"), nil
-}
-
-func (a *app) token(file string) (string, error) {
-	switch file {
-	case "":
-		return "", fault.New(fault.Invalid, "token_missing", "name a file with an access token with --token-file, or one with counts with --from")
-	case "-":
-		text, err := io.ReadAll(io.LimitReader(a.In, 1<<16))
-		return strings.TrimSpace(string(text)), err
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", fault.New(fault.Invalid, "token_unreadable", "the access token cannot be read: %v", err)
-	}
-	return strings.TrimSpace(string(text)), nil
 }
 
 // measureHops measures hops with messages and at a pace like those that were counted.

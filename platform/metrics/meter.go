@@ -14,11 +14,12 @@ import (
 // Meter returns an OpenTelemetry meter whose integer counters and histograms of
 // seconds are among the metrics: cleave.event.handled is
 // cleave_event_handled_total there. Its other instruments do nothing.
-func (m *Metrics) Meter() metric.Meter { return meter{registry: m.registry} }
+func (m *Metrics) Meter() metric.Meter { return meter{registry: m.registry, known: &m.instruments} }
 
 type meter struct {
 	noop.Meter
 	registry prometheus.Registerer
+	known    *sync.Map // by name: who asks for an instrument again gets the same one
 }
 
 func prometheusName(name, suffix string) string { return strings.ReplaceAll(name, ".", "_") + suffix }
@@ -26,23 +27,25 @@ func prometheusName(name, suffix string) string { return strings.ReplaceAll(name
 // Int64Counter implements metric.Meter.
 func (m meter) Int64Counter(name string, o ...metric.Int64CounterOption) (metric.Int64Counter, error) {
 	c := metric.NewInt64CounterConfig(o...)
-	return &counter{children: children[prometheus.Counter]{make: func(labels []string) func(...string) prometheus.Counter {
+	made, _ := m.known.LoadOrStore(name, &counter{children: children[prometheus.Counter]{make: func(labels []string) func(...string) prometheus.Counter {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: prometheusName(name, "_total"), Help: c.Description()}, labels)
 		m.registry.MustRegister(v)
 		return v.WithLabelValues
-	}}}, nil
+	}}})
+	return made.(*counter), nil
 }
 
 // Float64Histogram implements metric.Meter.
 func (m meter) Float64Histogram(name string, o ...metric.Float64HistogramOption) (metric.Float64Histogram, error) {
 	c := metric.NewFloat64HistogramConfig(o...)
-	return &histogram{children: children[prometheus.Observer]{make: func(labels []string) func(...string) prometheus.Observer {
+	made, _ := m.known.LoadOrStore(name, &histogram{children: children[prometheus.Observer]{make: func(labels []string) func(...string) prometheus.Observer {
 		v := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: prometheusName(name, "_seconds"), Help: c.Description(), Buckets: c.ExplicitBucketBoundaries(),
 		}, labels)
 		m.registry.MustRegister(v)
 		return v.WithLabelValues
-	}}}, nil
+	}}})
+	return made.(*histogram), nil
 }
 
 type counter struct {

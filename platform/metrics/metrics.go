@@ -14,6 +14,7 @@ package metrics
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +35,8 @@ type Metrics struct {
 	calls    *prometheus.HistogramVec
 	attempts *prometheus.CounterVec
 	sagas    *prometheus.HistogramVec
+	// By name: see Meter.
+	instruments sync.Map
 }
 
 // New returns metrics of the Go runtime, the process and its version, and of

@@ -42,14 +42,14 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 // Watch adds gauges of what waits in the modules' databases and of their
 // connections. A scrape asks the databases at most every 5 seconds and for at
 // most 2; a database that does not answer leaves its gauges out.
-func (m *Metrics) Watch(now func() time.Time, databases ...*db.DB) {
+func (m *Metrics) Watch(now func() time.Time, databases func() []*db.DB) {
 	m.registry.MustRegister(&state{now: now, databases: databases})
 }
 
 // state is a prometheus.Collector.
 type state struct {
 	now       func() time.Time
-	databases []*db.DB
+	databases func() []*db.DB
 
 	mu    sync.Mutex
 	read  time.Time
@@ -61,7 +61,7 @@ func (*state) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends the gauges.
 func (s *state) Collect(to chan<- prometheus.Metric) {
-	for _, d := range s.databases {
+	for _, d := range s.databases() {
 		pool(to, d)
 	}
 	s.mu.Lock()
@@ -88,9 +88,10 @@ func pool(to chan<- prometheus.Metric, d *db.DB) {
 func (s *state) ask() []prometheus.Metric {
 	ctx, cancel := context.WithTimeout(context.Background(), stateTimeout)
 	defer cancel()
-	read := make([][]prometheus.Metric, len(s.databases))
+	databases := s.databases()
+	read := make([][]prometheus.Metric, len(databases))
 	var wg sync.WaitGroup
-	for i, d := range s.databases {
+	for i, d := range databases {
 		wg.Go(func() {
 			metrics, err := s.module(ctx, d)
 			failed := 0.0

@@ -28,7 +28,7 @@ func (h *Host) useAccounts() error {
 		return fmt.Errorf("topology.account_issuer is %q, which auth.issuers does not have", t.AccountIssuer)
 	}
 	l.accounts = map[string]*auth.Issuers{}
-	for _, s := range h.here {
+	for _, s := range h.start {
 		issuer := outsideIssuer(h.cfg.Auth.Issuers[at])
 		issuer.Audience = s.Name
 		var err error

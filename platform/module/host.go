@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,7 +26,6 @@ import (
 	"cleave/platform/metrics"
 	"cleave/platform/ops"
 	"cleave/platform/policy"
-	"cleave/platform/rest"
 	"cleave/platform/revocation"
 	"cleave/platform/rpc"
 	"cleave/platform/tlsfiles"
@@ -36,26 +36,30 @@ import (
 type Host struct {
 	cfg   *config.Config
 	specs []Spec // in dependency order
-	here  []Spec // those that this process runs
-	away  []Spec // the others
+	start []Spec // those with which the process starts
 	o     Options
 
-	running  []*running // in dependency order
-	links    *links
-	pipe     event.Pipe
-	bus      *event.Bus
-	policy   *auth.Policy
-	keys     auth.KeySource
-	revoked  *auth.Revocations
-	issuers  *auth.Issuers // outside ones
-	api      *rest.API
-	listener net.Listener
-	server   *http.Server
-	metrics  *metrics.Metrics
-	traffic  *traffic.Recorder
-	scrapes  *http.Server // of metrics.addr; nil without
-	tasks    []*task
-	failed   chan error
+	links     *links
+	pipe      event.Pipe
+	bus       *event.Bus // of all modules; nil with a broker, where each has its own
+	policy    *auth.Policy
+	revoked   *auth.Revocations
+	issuers   *auth.Issuers // outside ones
+	door      atomic.Pointer[door]
+	comparing atomic.Pointer[comparison]
+	listener  net.Listener
+	server    *http.Server
+	metrics   *metrics.Metrics
+	traffic   *traffic.Recorder
+	scrapes   *http.Server // of metrics.addr; nil without
+	tasks     tasks
+	failed    chan error
+
+	moving   sync.Mutex        // held while a module or an edge moves
+	placed   sync.RWMutex      // guards the rest, which moves
+	running  []*running        // in dependency order
+	requests map[string]string // by module, where clients' requests go; Here, or an address
+	version  int64             // counts the moves
 
 	mu    sync.Mutex
 	lines []Line
@@ -88,13 +92,16 @@ type Line struct{ Label, Value string }
 
 // running is a module between start and stop.
 type running struct {
-	spec  Spec
-	db    *db.DB
-	env   *Env
-	parts Parts
-	edges []*rpc.Edge
-	feed  *revocation.Feed
-	rules *policy.Store
+	spec    Spec
+	db      *db.DB
+	env     *Env
+	parts   Parts
+	edges   []*placedEdge
+	channel *rpc.Channel
+	bus     *event.Bus // nil when the host has one for all
+	feed    *revocation.Feed
+	rules   *policy.Store
+	tasks   tasks
 }
 
 // StartError is a failure before the process was ready: nothing was served.
@@ -130,15 +137,18 @@ func NewHost(cfg *config.Config, o Options, specs ...Spec) (*Host, error) {
 	if err != nil {
 		return nil, &StartError{err}
 	}
-	here, away, err := place(cfg, sorted)
-	if err != nil {
+	h := &Host{
+		cfg: cfg, specs: sorted, o: o, policy: decides, metrics: metrics.New(o.Version), traffic: traffic.New(o.Now), revoked: &auth.Revocations{},
+		failed: make(chan error, 1), requests: map[string]string{},
+	}
+	h.tasks.fail = h.fail
+	if h.issuers, err = OutsideIssuers(cfg, decides, o); err != nil {
 		return nil, &StartError{err}
 	}
-	issuers, err := OutsideIssuers(cfg, decides, o)
-	if err != nil {
+	if h.start, err = place(cfg, sorted); err != nil {
 		return nil, &StartError{err}
 	}
-	return &Host{cfg: cfg, specs: sorted, here: here, away: away, o: o, policy: decides, issuers: issuers, metrics: metrics.New(o.Version), traffic: traffic.New(o.Now), revoked: &auth.Revocations{}, failed: make(chan error, 1)}, nil
+	return h, nil
 }
 
 // serveGC is the garbage collector's percentage while serving
@@ -195,10 +205,7 @@ func (h *Host) Start(ctx context.Context) (err error) {
 	if err := h.connect(ctx); err != nil {
 		return err
 	}
-	if err := h.openDatabases(ctx); err != nil {
-		return err
-	}
-	if err := h.wire(ctx); err != nil {
+	if err := h.assemble(ctx); err != nil {
 		return err
 	}
 	if err := h.serve(); err != nil {
@@ -213,10 +220,8 @@ func (h *Host) URL() string { return h.cfg.LocalURL(h.listener.Addr().String()) 
 
 // DB returns the database of a running module, for tests and commands.
 func (h *Host) DB(name string) *db.DB {
-	for _, r := range h.running {
-		if r.spec.Name == name {
-			return r.db
-		}
+	if r := h.find(name); r != nil {
+		return r.db
 	}
 	return nil
 }
@@ -232,14 +237,14 @@ func (h *Host) printStartup() {
 	defer h.mu.Unlock()
 	url := h.cfg.BaseURL(h.listener.Addr().String())
 	lines := []Line{{"API", url + "/api/v1"}, {"docs", url + "/docs"}}
-	if len(h.away) > 0 {
+	if len(h.start) < len(h.specs) {
 		lines = append(lines, Line{"modules", h.summary()})
 	}
 	store := "SQLite files in " + h.cfg.Data.Dir
 	if h.cfg.Database().Dialect() == "postgres" {
 		store = "Postgres, a schema and a role per module"
 	}
-	if len(h.here) > 0 {
+	if len(h.start) > 0 {
 		lines = append(lines, Line{"database", store})
 	}
 	lines = append(append(lines, h.lines...), Line{"health", url + "/readyz?verbose"})
@@ -251,18 +256,18 @@ func (h *Host) printStartup() {
 
 // summary says which modules run here, and where the others are.
 func (h *Host) summary() string {
-	names := make([]string, len(h.here))
-	for i, s := range h.here {
-		names[i] = s.Name
+	var here, away []string
+	for _, s := range h.specs {
+		if h.find(s.Name) != nil {
+			here = append(here, s.Name)
+		} else {
+			away = append(away, s.Name+" at "+h.requestsOf(s.Name))
+		}
 	}
-	text := "none, a gateway"
-	if len(names) > 0 {
-		text = strings.Join(names, ", ")
+	if len(here) == 0 {
+		here = []string{"none, a gateway"}
 	}
-	for _, s := range h.away {
-		text += "; " + s.Name + " at " + h.cfg.Topology.Peers[s.Name]
-	}
-	return text
+	return strings.Join(append([]string{strings.Join(here, ", ")}, away...), "; ")
 }
 
 // NewID returns a UUIDv7 (RFC 9562), whose text sorts by time.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -25,55 +25,99 @@ import (
 // links are the connections between this process and those that run other
 // modules, or call the ones of this process.
 type links struct {
-	self     *trust.Identity
-	peers    map[string]*peer.Peer // by module
+	self     *trust.Identity // nil in a process that has nothing to do with others
+	dial     func(module, address string) (*peer.Peer, error)
 	listener net.Listener
 	server   *grpc.Server
 	health   *health.Server
+	services *rpc.Services
 	accounts map[string]*auth.Issuers // that verify service-account tokens, by the module of this process that they are for
+
+	mu    sync.Mutex
+	peers map[peerKey]*peer.Peer
 }
 
-// connect begins to connect to the modules of other processes, and binds the
-// listener on which they reach this one. It waits for nobody: processes may be
-// started in any order.
+type peerKey struct{ module, address string }
+
+// connect binds the listener on which other processes reach this one, and
+// begins to connect to the modules that it does not start with. It waits for
+// nobody: processes may be started in any order.
 func (h *Host) connect(ctx context.Context) (err error) {
 	t := h.cfg.Topology
-	h.links = &links{peers: map[string]*peer.Peer{}}
-	if t.Addr == "" && len(h.away) == 0 {
-		return nil
+	l := &links{peers: map[peerKey]*peer.Peer{}, services: rpc.NewServices()}
+	h.links = l
+	if t.TLSCert == "" {
+		return nil // place has seen that nothing needs it
 	}
-	h.links.self, err = trust.Load(t.TLSCert, t.TLSKey, t.TLSCA, h.o.Log, h.o.Now)
+	l.self, err = trust.Load(t.TLSCert, t.TLSKey, t.TLSCA, h.o.Log, h.o.Now)
 	if err != nil {
 		return fmt.Errorf("topology.tls_cert, topology.tls_key, topology.tls_ca: %w", err)
-	}
-	for _, s := range h.here {
-		if !slices.Contains(h.links.self.Modules(), s.Name) {
-			return fmt.Errorf("topology.tls_cert is for %s, and this process runs the module %s: use a certificate that names it", h.links.self.ID(), s.Name)
-		}
 	}
 	if err := h.useAccounts(); err != nil {
 		return err
 	}
-	for _, s := range h.away {
-		token, err := h.links.self.CallCredentials(s.Name)
+	l.dial = func(module, address string) (*peer.Peer, error) {
+		token, err := l.self.CallCredentials(module)
 		if err != nil {
-			return fmt.Errorf("topology.token_file: %w", err)
+			return nil, fmt.Errorf("topology.token_file: %w", err)
 		}
-		h.links.peers[s.Name], err = peer.Dial(peer.Options{
-			Module: s.Name, Target: t.Peers[s.Name], Credentials: h.links.self.ClientCredentials(s.Name), PerCall: token, Log: h.o.Log, Now: h.o.Now,
+		return peer.Dial(peer.Options{
+			Module: module, Target: address, Credentials: l.self.ClientCredentials(module), PerCall: token, Log: h.o.Log, Now: h.o.Now,
 		})
-		if err != nil {
+	}
+	for _, s := range h.start {
+		if err := l.mayRun(s.Name); err != nil {
+			return err
+		}
+	}
+	for _, s := range h.specs {
+		if slices.ContainsFunc(h.start, func(here Spec) bool { return here.Name == s.Name }) {
+			h.requests[s.Name] = Here
+			continue
+		}
+		h.requests[s.Name] = t.Peers[s.Name]
+		if _, err := l.peer(s.Name, t.Peers[s.Name]); err != nil {
 			return fmt.Errorf("topology.peers.%s: %w", s.Name, err)
 		}
 	}
 	if t.Addr == "" {
 		return nil
 	}
-	h.links.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", t.Addr)
+	l.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", t.Addr)
 	if err != nil {
 		return fmt.Errorf("listen on topology.addr %s: %w", t.Addr, err)
 	}
 	return nil
+}
+
+// mayRun refuses a module that the process's certificate does not name: nobody
+// would believe its calls.
+func (l *links) mayRun(module string) error {
+	if l.self != nil && !slices.Contains(l.self.Modules(), module) {
+		return fault.New(fault.Unprocessable, "certificate_lacks_module",
+			"topology.tls_cert is for %s, and this process runs the module %s: use a certificate that names it", l.self.ID(), module)
+	}
+	return nil
+}
+
+// peer returns the connection to the module at an address. It is kept until the
+// process ends: what moves there may move back.
+func (l *links) peer(module, address string) (*peer.Peer, error) {
+	if l.self == nil {
+		return nil, fault.New(fault.Unprocessable, "no_certificate",
+			"topology.tls_cert, topology.tls_key and topology.tls_ca are empty: without a certificate no other process can be called")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := peerKey{module, address}
+	if p := l.peers[key]; p != nil {
+		return p, nil
+	}
+	p, err := l.dial(module, address)
+	if err == nil {
+		l.peers[key] = p
+	}
+	return p, err
 }
 
 // serveProcesses answers other processes: calls of the modules that run here,
@@ -83,31 +127,13 @@ func (h *Host) serveProcesses() {
 	if l.listener == nil {
 		return
 	}
-	callees := map[string]grpc.UnaryServerInterceptor{} // by gRPC service
-	l.server = grpc.NewServer(append(append(peer.ServerOptions(), trust.Guard()...),
-		grpc.Creds(l.self.ServerCredentials()),
-		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			service, _, _ := strings.Cut(strings.TrimPrefix(info.FullMethod, "/"), "/")
-			if callee := callees[service]; callee != nil {
-				return callee(ctx, req, info, handler)
-			}
-			return handler(ctx, req)
-		}))...)
 	l.health = health.NewServer()
-	for _, r := range h.running {
-		if r.parts.RPC != nil {
-			before := l.server.GetServiceInfo()
-			r.parts.RPC(h.traffic.Registrar(r.spec.Name, l.server))
-			for service := range l.server.GetServiceInfo() {
-				if _, ok := before[service]; !ok {
-					callees[service] = rpc.ServerInterceptor(l.self.Calls(r.spec.Name), h.policy, h.o.Log)
-				}
-			}
-		}
-		l.health.SetServingStatus(r.spec.Name, grpc_health_v1.HealthCheckResponse_SERVING)
+	for _, r := range h.modules() {
+		h.offer(r)
 	}
+	l.server = grpc.NewServer(append(append(peer.ServerOptions(), trust.Guard()...), grpc.Creds(l.self.ServerCredentials()), grpc.UnknownServiceHandler(l.services.Serve))...)
 	grpc_health_v1.RegisterHealthServer(l.server, l.health)
-	frontv1.RegisterFrontServiceServer(l.server, front.NewServer(h.api.Handler(), h.o.Log))
+	frontv1.RegisterFrontServiceServer(l.server, front.NewServer(h, h.o.Log))
 	h.addLine("processes", l.listener.Addr().String())
 	server, listener := l.server, l.listener
 	go func() {
@@ -115,6 +141,29 @@ func (h *Host) serveProcesses() {
 			h.fail(fmt.Errorf("serve other processes: %w", err))
 		}
 	}()
+}
+
+// offer lets other processes call a module.
+func (h *Host) offer(r *running) {
+	l := h.links
+	if l.health == nil {
+		return
+	}
+	if r.parts.RPC != nil {
+		l.services.Add(r.spec.Name, rpc.ServerInterceptor(l.self.Calls(r.spec.Name), h.policy, h.o.Log), func(to grpc.ServiceRegistrar) {
+			r.parts.RPC(h.traffic.Registrar(r.spec.Name, to))
+		})
+	}
+	l.health.SetServingStatus(r.spec.Name, grpc_health_v1.HealthCheckResponse_SERVING)
+}
+
+// withdraw makes other processes call a module elsewhere, and waits for their
+// calls under way.
+func (l *links) withdraw(ctx context.Context, module string) error {
+	if l.health != nil {
+		l.health.SetServingStatus(module, grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+	}
+	return l.services.Remove(ctx, module)
 }
 
 // draining tells the processes that call this one to call another.
@@ -162,15 +211,30 @@ func (l *links) close() error {
 	return errors.Join(errs...)
 }
 
-// checks are the states of the connections, for /readyz. They are no condition
+// checkPeers are the states of what leads to other processes, for /readyz. They are no condition
 // of readiness: a process whose peer is away still answers what it can.
-func (l *links) checks(away []Spec) (checks []rest.Check) {
-	for _, s := range away {
-		check := rest.Check{Name: "module " + s.Name}
-		if state := l.peers[s.Name].State(); state.Status != peer.Ready {
+func (h *Host) checkPeers() (checks []rest.Check) {
+	add := func(name, module, address string) {
+		check := rest.Check{Name: name}
+		p, err := h.links.peer(module, address)
+		if err != nil {
+			check.Err = err
+		} else if state := p.State(); state.Status != peer.Ready {
 			check.Err = fault.New(fault.Unavailable, "module_away", "the connection is %s: %s", state.Status, state.Error)
 		}
 		checks = append(checks, check)
+	}
+	for _, s := range h.specs {
+		if address := h.requestsOf(s.Name); address != Here {
+			add("module "+s.Name, s.Name, address)
+		}
+	}
+	for _, r := range h.modules() {
+		for _, e := range r.edges {
+			if where := h.edgeTo(e); where != Here {
+				add("edge "+e.from+" to "+e.to, e.to, where)
+			}
+		}
 	}
 	return checks
 }

@@ -159,7 +159,7 @@ func TestHost_RefusesToStart(t *testing.T) {
 		"PortInUse":   {func(cfg *config.Config) { cfg.HTTP.Addr = taken.Addr().String() }, []module.Spec{withKeys(t, spec("a", hello))}, "address already in use"},
 		"DataFolder":  {func(cfg *config.Config) { cfg.Data.Dir = filepath.Join("/dev/null", "data") }, []module.Spec{withKeys(t, spec("a", hello))}, "data.dir"},
 		"NoIssuer":    {func(*config.Config) {}, []module.Spec{spec("a", hello)}, "no module issues tokens"},
-		"TwoIssuers":  {func(*config.Config) {}, []module.Spec{withKeys(t, spec("a", hello)), withKeys(t, spec("b", hello))}, "another module does already"},
+		"TwoIssuers":  {func(*config.Config) {}, []module.Spec{withKeys(t, spec("a", hello)), withKeys(t, spec("b", hello))}, "only one may set Parts.Keys"},
 		"SchemaOlder": {func(cfg *config.Config) { cfg.DB.MigrateOnStart = false }, []module.Spec{withKeys(t, spec("a", hello))}, "app migrate up"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,9 +11,10 @@ import (
 	"cleave/platform/event/broker"
 )
 
-// place parts the modules of the program into those that run in this process
-// and those of others. It refuses what could never work, a line each.
-func place(cfg *config.Config, sorted []Spec) (here, away []Spec, err error) {
+// place returns the modules with which the process starts. It refuses what
+// could never work, a line each.
+func place(cfg *config.Config, sorted []Spec) (here []Spec, err error) {
+	var away []Spec
 	t := cfg.Topology
 	names := make([]string, len(sorted))
 	for i, s := range sorted {
@@ -21,7 +22,7 @@ func place(cfg *config.Config, sorted []Spec) (here, away []Spec, err error) {
 	}
 	for _, m := range t.Modules {
 		if m != config.AllModules && !slices.Contains(names, m) {
-			return nil, nil, fmt.Errorf("topology.modules names %q, allowed: %s, %s", m, config.AllModules, strings.Join(names, ", "))
+			return nil, fmt.Errorf("topology.modules names %q, allowed: %s, %s", m, config.AllModules, strings.Join(names, ", "))
 		}
 	}
 	all := slices.Contains(t.Modules, config.AllModules)
@@ -46,7 +47,7 @@ func place(cfg *config.Config, sorted []Spec) (here, away []Spec, err error) {
 		}
 	}
 	if len(away) == 0 {
-		return here, nil, errors.Join(errs...)
+		return here, errors.Join(errs...)
 	}
 	for _, s := range away {
 		if t.Addr != "" && slices.Contains(strings.Split(t.Peers[s.Name], ","), t.Addr) {
@@ -62,7 +63,7 @@ func place(cfg *config.Config, sorted []Spec) (here, away []Spec, err error) {
 	if cfg.Events.Pipe == broker.InProcess {
 		errs = append(errs, sharePipe(here, away)...)
 	}
-	return here, away, errors.Join(errs...)
+	return here, errors.Join(errs...)
 }
 
 // sharePipe refuses events that would have to leave the process without a

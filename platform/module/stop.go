@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"cleave/platform/fault"
@@ -18,7 +19,7 @@ import (
 func (h *Host) Stop(ctx context.Context) error {
 	var errs []error
 	if h.server != nil {
-		h.api.Draining()
+		h.door.Load().api.Draining()
 		h.links.draining()
 		time.Sleep(h.cfg.HTTP.DrainDelay)
 		ctx, cancel := context.WithTimeout(ctx, h.cfg.HTTP.ShutdownTimeout)
@@ -38,31 +39,34 @@ func (h *Host) Stop(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	for i := len(h.tasks) - 1; i >= 0; i-- {
-		h.tasks[i].cancel()
-		h.tasks[i].done.Wait()
+	if d := h.door.Load(); d != nil {
+		d.tasks.stop()
 	}
-	h.tasks = nil
+	h.tasks.stop()
+	running := h.modules()
+	for _, r := range slices.Backward(running) {
+		r.tasks.stop()
+	}
 	if h.pipe != nil {
 		errs = append(errs, h.pipe.Close())
 		h.pipe = nil
 	}
 	errs = append(errs, h.links.close())
 	h.links = nil
-	for i := len(h.running) - 1; i >= 0; i-- {
-		if d := h.running[i].db; d != nil {
-			errs = append(errs, d.Close())
-		}
+	for _, r := range slices.Backward(running) {
+		errs = append(errs, r.db.Close())
 	}
+	h.placed.Lock()
 	h.running, h.listener = nil, nil
+	h.placed.Unlock()
 	return errors.Join(errs...)
 }
 
 // ready reports whether every module's database answers. The event pipe is
 // shown and not required: without it events wait in the outboxes.
 func (h *Host) ready(ctx context.Context, verbose bool) (bool, []rest.Check) {
-	ok, checks := true, make([]rest.Check, 0, len(h.running))
-	for _, r := range h.running {
+	ok, checks := true, []rest.Check(nil)
+	for _, r := range h.modules() {
 		err := r.db.Ping(ctx)
 		ok = ok && err == nil
 		checks = append(checks, rest.Check{Name: r.spec.Name + " database", Err: err})
@@ -72,7 +76,7 @@ func (h *Host) ready(ctx context.Context, verbose bool) (bool, []rest.Check) {
 		if err := h.pipe.Ping(ctx); err != nil {
 			check.Err = fault.New(fault.Unavailable, "event_pipe_away", "the broker does not answer; events wait in the outboxes").Wrap(err)
 		}
-		checks = append(append(checks, check), h.links.checks(h.away)...)
+		checks = append(append(checks, check), h.checkPeers()...)
 	}
 	return ok, checks
 }

@@ -14,7 +14,7 @@ func (h *Host) snapshot() traffic.Snapshot {
 	if s.Pipe == "" {
 		s.Pipe = broker.InProcess
 	}
-	for _, r := range h.running {
+	for _, r := range h.modules() {
 		s.Modules = append(s.Modules, r.spec.Name)
 	}
 	return s

@@ -50,7 +50,7 @@ func TestAccess(t *testing.T) {
 				}
 			}
 		}
-		require.Equal(t, 20, n)
+		require.Equal(t, 24, n)
 		require.Equal(t, letter.ID, w.dead(t)[0].ID, "it is still there")
 		w.state(t, "t1", saga.CompensationFailed)
 		for method, paths := range map[string][]string{

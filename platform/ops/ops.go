@@ -22,7 +22,17 @@ var Policy string
 // Module is one of the modules that the API is about.
 type Module = api.Module
 
-// Routes returns what registers the operations about the given modules, by name, and about what edges tells of the process.
-func Routes(modules map[string]Module, edges func() traffic.Snapshot, export gin.HandlerFunc) func(gin.IRouter) {
-	return api.Routes(modules, edges, export)
+// Routes returns what registers the operations about the given modules, by name, about what edges tells of the process, and
+// about what runs where in host.
+func Routes(modules map[string]Module, edges func() traffic.Snapshot, host Host, export gin.HandlerFunc) func(gin.IRouter) {
+	return api.Routes(modules, edges, host, export)
 }
+
+// Host moves modules and edges of this process; Process and what is below are what it tells of them.
+type (
+	Host         = api.Host
+	Process      = api.Process
+	PlacedModule = api.PlacedModule
+	PlacedEdge   = api.PlacedEdge
+	Comparison   = api.Comparison
+)

@@ -132,3 +132,6 @@ func (a *API) Draining() {
 	a.draining.Store(true)
 	a.endAll()
 }
+
+// EndStreams ends the event streams: their clients connect anew.
+func (a *API) EndStreams() { a.endAll() }

@@ -81,6 +81,20 @@ func (a *API) handOver(to Elsewhere, endless bool) gin.HandlerFunc {
 	}
 }
 
+// Reads are the paths of a document, as it writes them, whose GET answers whole.
+func Reads(openapi []byte) (paths []string, err error) {
+	doc, err := loadDocument(openapi)
+	if err != nil {
+		return nil, err
+	}
+	for path, item := range doc.Paths.Map() {
+		if item.Get != nil && !streams(item.Get) {
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
+}
+
 func streams(o *openapi3.Operation) bool {
 	ok := o.Responses.Status(http.StatusOK)
 	return ok != nil && ok.Value.Content[eventStream] != nil

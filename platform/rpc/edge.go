@@ -45,13 +45,16 @@ type Edge struct {
 	nanos    atomic.Int64
 	observer Observer
 	traffic  *traffic.Edge
+
+	comparing atomic.Pointer[comparison]
 }
 
 // target is where calls go, and how the end user travels there.
 type target struct {
 	identity Identity
 	conn     grpc.ClientConnInterface
-	local    *Channel // conn, when it is one
+	local    *Channel     // conn, when it is one
+	active   atomic.Int64 // calls
 }
 
 // Observer learns how each call ended; err is nil when it succeeded.
@@ -72,10 +75,36 @@ func NewEdge(from, to string, identity Identity, conn grpc.ClientConnInterface) 
 	return e
 }
 
-// Switch makes conn serve the calls that begin from now on.
-func (e *Edge) Switch(identity Identity, conn grpc.ClientConnInterface) {
+// Switch makes conn serve the calls that begin from now on. The function that
+// it returns waits for those under way, at most until its context ends.
+func (e *Edge) Switch(identity Identity, conn grpc.ClientConnInterface) (wait func(context.Context) error) {
+	before := e.target.Swap(newTarget(identity, conn))
+	return func(ctx context.Context) error {
+		if before == nil {
+			return nil
+		}
+		return Drained(ctx, &before.active)
+	}
+}
+
+func newTarget(identity Identity, conn grpc.ClientConnInterface) *target {
 	local, _ := conn.(*Channel)
-	e.target.Store(&target{identity: identity, conn: conn, local: local})
+	return &target{identity: identity, conn: conn, local: local}
+}
+
+// enter returns the target for a call, which counts as one of its own until it
+// leaves.
+func (e *Edge) enter() *target {
+	to := e.target.Load()
+	for {
+		to.active.Add(1)
+		now := e.target.Load()
+		if now == to {
+			return to
+		}
+		to.active.Add(-1) // whoever switched may not have seen this call
+		to = now
+	}
 }
 
 // Stats are an edge's counters since the process started.
@@ -103,7 +132,9 @@ func (e *Edge) Invoke(ctx context.Context, method string, args, reply any, opts 
 	}
 	ctx, span := telemetry.StartClient(ctx, method)
 	start := time.Now()
-	err := fromStatus(method, e.send(ctx, method, args, reply, opts))
+	to := e.enter()
+	err := fromStatus(method, e.send(ctx, to, method, args, reply, opts))
+	to.active.Add(-1)
 	took := time.Since(start)
 	e.nanos.Add(int64(took))
 	e.calls.Add(1)
@@ -115,6 +146,9 @@ func (e *Edge) Invoke(ctx context.Context, method string, args, reply any, opts 
 	}
 	e.traffic.Called(ctx, method, args, reply, took, err)
 	telemetry.End(span, err)
+	if c := e.comparing.Load(); c != nil && err == nil {
+		c.read(ctx, method, args, reply)
+	}
 	return err
 }
 
@@ -124,9 +158,8 @@ func (e *Edge) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.Call
 	return nil, fault.New(fault.Internal, "streaming_refused", "calls between modules are unary")
 }
 
-// send carries the call to where the edge leads now.
-func (e *Edge) send(ctx context.Context, method string, args, reply any, opts []grpc.CallOption) error {
-	to := e.target.Load()
+// send carries the call to one of the targets.
+func (e *Edge) send(ctx context.Context, to *target, method string, args, reply any, opts []grpc.CallOption) error {
 	h := header{caller: e.from, requestID: telemetry.RequestID(ctx)}
 	if to.local != nil {
 		return to.local.call(ctx, h, method, args, reply)

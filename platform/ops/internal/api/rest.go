@@ -24,13 +24,14 @@ type Module struct {
 type server struct {
 	modules map[string]Module
 	edges   func() traffic.Snapshot
+	host    Host
 }
 
 var _ StrictServerInterface = server{}
 
 // Routes returns what registers the operations.
-func Routes(modules map[string]Module, edges func() traffic.Snapshot, export gin.HandlerFunc) func(gin.IRouter) {
-	handler := NewStrictHandlerWithOptions(server{modules: modules, edges: edges}, nil, StrictGinServerOptions{
+func Routes(modules map[string]Module, edges func() traffic.Snapshot, host Host, export gin.HandlerFunc) func(gin.IRouter) {
+	handler := NewStrictHandlerWithOptions(server{modules: modules, edges: edges, host: host}, nil, StrictGinServerOptions{
 		RequestErrorHandlerFunc:  rest.RequestError,
 		HandlerErrorFunc:         rest.HandlerError,
 		ResponseErrorHandlerFunc: rest.HandlerError,

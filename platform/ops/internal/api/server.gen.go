@@ -260,6 +260,18 @@ type AuditEntryList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// Comparison What a module answered in two places.
+type Comparison struct {
+	// Compared Reads that both places answered.
+	Compared int64 `json:"compared"`
+
+	// Different Those answered differently twice.
+	Different int64 `json:"different"`
+
+	// Example A read that differed.
+	Example *string `json:"example,omitempty"`
+}
+
 // DeadLetter An event that is not tried again by itself.
 type DeadLetter struct {
 	// Attempts How often it was tried.
@@ -492,6 +504,56 @@ type Outcome struct {
 	DryRun bool `json:"dry_run"`
 }
 
+// Place "here", or the address of the process, as topology.peers has it.
+//
+// Example: here
+type Place = string
+
+// PlaceModule Where a module is to be.
+type PlaceModule struct {
+	// Requests "here", or the address of the process, as topology.peers has it.
+	//
+	// Example: here
+	Requests Place `json:"requests"`
+
+	// Runs Whether it runs in this process.
+	Runs bool `json:"runs"`
+}
+
+// PlacedEdge Calls of one module to another.
+type PlacedEdge struct {
+	// Callee The module that is called.
+	Callee string `json:"callee"`
+
+	// Caller The module that calls.
+	Caller string `json:"caller"`
+
+	// Calls Calls since the process started.
+	Calls int64 `json:"calls"`
+
+	// Faults Those that failed.
+	Faults int64 `json:"faults"`
+
+	// Target "here", or the address of the process, as topology.peers has it.
+	//
+	// Example: here
+	Target Place `json:"target"`
+}
+
+// PlacedModule A module, as this process sees it.
+type PlacedModule struct {
+	// Name Its name.
+	Name string `json:"name"`
+
+	// Requests "here", or the address of the process, as topology.peers has it.
+	//
+	// Example: here
+	Requests Place `json:"requests"`
+
+	// Runs Whether it runs in this process.
+	Runs bool `json:"runs"`
+}
+
 // PolicyDecision What a role may do with a permission.
 type PolicyDecision struct {
 	// By The rule that decides, and where it stands.
@@ -550,6 +612,15 @@ type PolicyRuleScope string
 type PolicyRuleList struct {
 	// Items The rules.
 	Items []PolicyRule `json:"items"`
+}
+
+// Process What runs where.
+type Process struct {
+	// Edges Where the modules that run here call others.
+	Edges []PlacedEdge `json:"edges"`
+
+	// Modules All modules of the program.
+	Modules []PlacedModule `json:"modules"`
 }
 
 // Saga A saga.
@@ -725,6 +796,14 @@ type SelectSagas struct {
 	Until *time.Time `json:"until,omitempty"`
 }
 
+// SetEdge Where calls are to go.
+type SetEdge struct {
+	// Target "here", or the address of the process, as topology.peers has it.
+	//
+	// Example: here
+	Target Place `json:"target"`
+}
+
 // SubscriberLag What waits for a subscriber.
 type SubscriberLag struct {
 	// Dead Dead letters.
@@ -829,6 +908,9 @@ type Cursor = string
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
+
+// IfMatch defines model for IfMatch.
+type IfMatch = string
 
 // Limit defines model for Limit.
 type Limit = int32
@@ -965,6 +1047,27 @@ type RetrySagaParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// SetEdgeParams defines parameters for SetEdge.
+type SetEdgeParams struct {
+	// IfMatch The ETag that the change is based on. Without it the answer is 428; when it is no longer the current one, 412.
+	IfMatch IfMatch `json:"If-Match"`
+}
+
+// PlaceModuleParams defines parameters for PlaceModule.
+type PlaceModuleParams struct {
+	// IfMatch The ETag that the change is based on. Without it the answer is 428; when it is no longer the current one, 412.
+	IfMatch IfMatch `json:"If-Match"`
+}
+
+// CompareModuleParams defines parameters for CompareModule.
+type CompareModuleParams struct {
+	// With Where else to ask, "here" or an address.
+	With Place `form:"with" json:"with"`
+
+	// Seconds How long to compare.
+	Seconds *int32 `form:"seconds,omitempty" json:"seconds,omitempty"`
+}
+
 // DiscardDeadLettersJSONRequestBody defines body for DiscardDeadLetters for application/json ContentType.
 type DiscardDeadLettersJSONRequestBody = SelectDeadLetters
 
@@ -976,6 +1079,12 @@ type AddPolicyJSONRequestBody = AddPolicy
 
 // RetrySagasJSONRequestBody defines body for RetrySagas for application/json ContentType.
 type RetrySagasJSONRequestBody = SelectSagas
+
+// SetEdgeJSONRequestBody defines body for SetEdge for application/json ContentType.
+type SetEdgeJSONRequestBody = SetEdge
+
+// PlaceModuleJSONRequestBody defines body for PlaceModule for application/json ContentType.
+type PlaceModuleJSONRequestBody = PlaceModule
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1036,6 +1145,18 @@ type ServerInterface interface {
 	// GetTopics Show the event types of a module
 	// (GET /api/v1/admin/modules/{module}/topics)
 	GetTopics(c *gin.Context, module string)
+	// GetProcess Show what runs where
+	// (GET /api/v1/admin/process)
+	GetProcess(c *gin.Context)
+	// SetEdge Send the calls of one module to another one elsewhere
+	// (PUT /api/v1/admin/process/edges/{caller}/{callee})
+	SetEdge(c *gin.Context, caller string, callee string, params SetEdgeParams)
+	// PlaceModule Start or stop a module here, or send its requests elsewhere
+	// (PUT /api/v1/admin/process/modules/{placed_module})
+	PlaceModule(c *gin.Context, placedModule string, params PlaceModuleParams)
+	// CompareModule Compare what a module answers in two places
+	// (GET /api/v1/admin/process/modules/{placed_module}/comparison)
+	CompareModule(c *gin.Context, placedModule string, params CompareModuleParams)
 	// GetTraffic Show who calls whom
 	// (GET /api/v1/admin/process/traffic)
 	GetTraffic(c *gin.Context)
@@ -2014,6 +2135,172 @@ func (siw *ServerInterfaceWrapper) GetTopics(c *gin.Context) {
 	siw.Handler.GetTopics(c, module)
 }
 
+// GetProcess operation middleware
+func (siw *ServerInterfaceWrapper) GetProcess(c *gin.Context) {
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetProcess(c)
+}
+
+// SetEdge operation middleware
+func (siw *ServerInterfaceWrapper) SetEdge(c *gin.Context) {
+	var err error
+	_ = err
+
+	// ------------- Path parameter "caller" -------------
+	var caller string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "caller", c.Param("caller"), &caller, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter caller: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "callee" -------------
+	var callee string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "callee", c.Param("callee"), &callee, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter callee: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SetEdgeParams
+
+	headers := c.Request.Header
+
+	// ------------- Required header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for If-Match, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter If-Match: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	} else {
+		siw.ErrorHandler(c, fmt.Errorf("Header parameter If-Match is required, but not found"), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetEdge(c, caller, callee, params)
+}
+
+// PlaceModule operation middleware
+func (siw *ServerInterfaceWrapper) PlaceModule(c *gin.Context) {
+	var err error
+	_ = err
+
+	// ------------- Path parameter "placed_module" -------------
+	var placedModule string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "placed_module", c.Param("placed_module"), &placedModule, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter placed_module: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PlaceModuleParams
+
+	headers := c.Request.Header
+
+	// ------------- Required header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for If-Match, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter If-Match: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	} else {
+		siw.ErrorHandler(c, fmt.Errorf("Header parameter If-Match is required, but not found"), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PlaceModule(c, placedModule, params)
+}
+
+// CompareModule operation middleware
+func (siw *ServerInterfaceWrapper) CompareModule(c *gin.Context) {
+	var err error
+	_ = err
+
+	// ------------- Path parameter "placed_module" -------------
+	var placedModule string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "placed_module", c.Param("placed_module"), &placedModule, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter placed_module: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CompareModuleParams
+
+	// ------------- Required query parameter "with" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "with", c.Request.URL.Query(), &params.With, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter with: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "seconds" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "seconds", c.Request.URL.Query(), &params.Seconds, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter seconds: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CompareModule(c, placedModule, params)
+}
+
 // GetTraffic operation middleware
 func (siw *ServerInterfaceWrapper) GetTraffic(c *gin.Context) {
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2072,6 +2359,10 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/admin/modules/:module/sagas/:saga/:saga_id/retry", wrapper.RetrySaga)
 	router.POST(options.BaseURL+"/api/v1/admin/modules/:module/sagas/retry", wrapper.RetrySagas)
 	router.GET(options.BaseURL+"/api/v1/admin/modules/:module/topics", wrapper.GetTopics)
+	router.GET(options.BaseURL+"/api/v1/admin/process", wrapper.GetProcess)
+	router.PUT(options.BaseURL+"/api/v1/admin/process/edges/:caller/:callee", wrapper.SetEdge)
+	router.PUT(options.BaseURL+"/api/v1/admin/process/modules/:placed_module", wrapper.PlaceModule)
+	router.GET(options.BaseURL+"/api/v1/admin/process/modules/:placed_module/comparison", wrapper.CompareModule)
 	router.GET(options.BaseURL+"/api/v1/admin/process/traffic", wrapper.GetTraffic)
 }
 
@@ -2498,6 +2789,118 @@ func (response GetTopics200JSONResponse) VisitGetTopicsResponse(w http.ResponseW
 	return err
 }
 
+type GetProcessRequestObject struct{}
+
+type GetProcessResponseObject interface {
+	VisitGetProcessResponse(w http.ResponseWriter) error
+}
+
+type GetProcess200ResponseHeaders struct {
+	ETag string
+}
+
+type GetProcess200JSONResponse struct {
+	Body    Process
+	Headers GetProcess200ResponseHeaders
+}
+
+func (response GetProcess200JSONResponse) VisitGetProcessResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetEdgeRequestObject struct {
+	Caller string `json:"caller"`
+	Callee string `json:"callee"`
+	Params SetEdgeParams
+	Body   *SetEdgeJSONRequestBody
+}
+
+type SetEdgeResponseObject interface {
+	VisitSetEdgeResponse(w http.ResponseWriter) error
+}
+
+type SetEdge200ResponseHeaders struct {
+	ETag string
+}
+
+type SetEdge200JSONResponse struct {
+	Body    Process
+	Headers SetEdge200ResponseHeaders
+}
+
+func (response SetEdge200JSONResponse) VisitSetEdgeResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlaceModuleRequestObject struct {
+	PlacedModule string `json:"placed_module"`
+	Params       PlaceModuleParams
+	Body         *PlaceModuleJSONRequestBody
+}
+
+type PlaceModuleResponseObject interface {
+	VisitPlaceModuleResponse(w http.ResponseWriter) error
+}
+
+type PlaceModule200ResponseHeaders struct {
+	ETag string
+}
+
+type PlaceModule200JSONResponse struct {
+	Body    Process
+	Headers PlaceModule200ResponseHeaders
+}
+
+func (response PlaceModule200JSONResponse) VisitPlaceModuleResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompareModuleRequestObject struct {
+	PlacedModule string `json:"placed_module"`
+	Params       CompareModuleParams
+}
+
+type CompareModuleResponseObject interface {
+	VisitCompareModuleResponse(w http.ResponseWriter) error
+}
+
+type CompareModule200JSONResponse Comparison
+
+func (response CompareModule200JSONResponse) VisitCompareModuleResponse(w http.ResponseWriter) error {
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetTrafficRequestObject struct{}
 
 type GetTrafficResponseObject interface {
@@ -2576,6 +2979,18 @@ type StrictServerInterface interface {
 	// GetTopics Show the event types of a module
 	// (GET /api/v1/admin/modules/{module}/topics)
 	GetTopics(ctx context.Context, request GetTopicsRequestObject) (GetTopicsResponseObject, error)
+	// GetProcess Show what runs where
+	// (GET /api/v1/admin/process)
+	GetProcess(ctx context.Context, request GetProcessRequestObject) (GetProcessResponseObject, error)
+	// SetEdge Send the calls of one module to another one elsewhere
+	// (PUT /api/v1/admin/process/edges/{caller}/{callee})
+	SetEdge(ctx context.Context, request SetEdgeRequestObject) (SetEdgeResponseObject, error)
+	// PlaceModule Start or stop a module here, or send its requests elsewhere
+	// (PUT /api/v1/admin/process/modules/{placed_module})
+	PlaceModule(ctx context.Context, request PlaceModuleRequestObject) (PlaceModuleResponseObject, error)
+	// CompareModule Compare what a module answers in two places
+	// (GET /api/v1/admin/process/modules/{placed_module}/comparison)
+	CompareModule(ctx context.Context, request CompareModuleRequestObject) (CompareModuleResponseObject, error)
 	// GetTraffic Show who calls whom
 	// (GET /api/v1/admin/process/traffic)
 	GetTraffic(ctx context.Context, request GetTrafficRequestObject) (GetTrafficResponseObject, error)
@@ -3225,6 +3640,148 @@ func (sh *strictHandler) GetTopics(ctx *gin.Context, module string) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetTopicsResponseObject); ok {
 		if err := validResponse.VisitGetTopicsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetProcess operation middleware
+func (sh *strictHandler) GetProcess(ctx *gin.Context) {
+	var request GetProcessRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetProcess(ctx.Request.Context(), request.(GetProcessRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetProcess")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetProcessResponseObject); ok {
+		if err := validResponse.VisitGetProcessResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetEdge operation middleware
+func (sh *strictHandler) SetEdge(ctx *gin.Context, caller string, callee string, params SetEdgeParams) {
+	var request SetEdgeRequestObject
+
+	request.Caller = caller
+	request.Callee = callee
+	request.Params = params
+
+	var body SetEdgeJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetEdge(ctx.Request.Context(), request.(SetEdgeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetEdge")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetEdgeResponseObject); ok {
+		if err := validResponse.VisitSetEdgeResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PlaceModule operation middleware
+func (sh *strictHandler) PlaceModule(ctx *gin.Context, placedModule string, params PlaceModuleParams) {
+	var request PlaceModuleRequestObject
+
+	request.PlacedModule = placedModule
+	request.Params = params
+
+	var body PlaceModuleJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PlaceModule(ctx.Request.Context(), request.(PlaceModuleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PlaceModule")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PlaceModuleResponseObject); ok {
+		if err := validResponse.VisitPlaceModuleResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CompareModule operation middleware
+func (sh *strictHandler) CompareModule(ctx *gin.Context, placedModule string, params CompareModuleParams) {
+	var request CompareModuleRequestObject
+
+	request.PlacedModule = placedModule
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CompareModule(ctx.Request.Context(), request.(CompareModuleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CompareModule")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CompareModuleResponseObject); ok {
+		if err := validResponse.VisitCompareModuleResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

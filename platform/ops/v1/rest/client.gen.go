@@ -259,6 +259,18 @@ type AuditEntryList struct {
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
+// Comparison What a module answered in two places.
+type Comparison struct {
+	// Compared Reads that both places answered.
+	Compared int64 `json:"compared"`
+
+	// Different Those answered differently twice.
+	Different int64 `json:"different"`
+
+	// Example A read that differed.
+	Example *string `json:"example,omitempty"`
+}
+
 // DeadLetter An event that is not tried again by itself.
 type DeadLetter struct {
 	// Attempts How often it was tried.
@@ -529,6 +541,56 @@ type PersonalDataPart struct {
 	Status int32 `json:"status"`
 }
 
+// Place "here", or the address of the process, as topology.peers has it.
+//
+// Example: here
+type Place = string
+
+// PlaceModule Where a module is to be.
+type PlaceModule struct {
+	// Requests "here", or the address of the process, as topology.peers has it.
+	//
+	// Example: here
+	Requests Place `json:"requests"`
+
+	// Runs Whether it runs in this process.
+	Runs bool `json:"runs"`
+}
+
+// PlacedEdge Calls of one module to another.
+type PlacedEdge struct {
+	// Callee The module that is called.
+	Callee string `json:"callee"`
+
+	// Caller The module that calls.
+	Caller string `json:"caller"`
+
+	// Calls Calls since the process started.
+	Calls int64 `json:"calls"`
+
+	// Faults Those that failed.
+	Faults int64 `json:"faults"`
+
+	// Target "here", or the address of the process, as topology.peers has it.
+	//
+	// Example: here
+	Target Place `json:"target"`
+}
+
+// PlacedModule A module, as this process sees it.
+type PlacedModule struct {
+	// Name Its name.
+	Name string `json:"name"`
+
+	// Requests "here", or the address of the process, as topology.peers has it.
+	//
+	// Example: here
+	Requests Place `json:"requests"`
+
+	// Runs Whether it runs in this process.
+	Runs bool `json:"runs"`
+}
+
 // PolicyDecision What a role may do with a permission.
 type PolicyDecision struct {
 	// By The rule that decides, and where it stands.
@@ -616,6 +678,15 @@ type Problem struct {
 
 	// Type Identifies the kind of problem and never changes.
 	Type string `json:"type"`
+}
+
+// Process What runs where.
+type Process struct {
+	// Edges Where the modules that run here call others.
+	Edges []PlacedEdge `json:"edges"`
+
+	// Modules All modules of the program.
+	Modules []PlacedModule `json:"modules"`
 }
 
 // Saga A saga.
@@ -791,6 +862,14 @@ type SelectSagas struct {
 	Until *time.Time `json:"until,omitempty"`
 }
 
+// SetEdge Where calls are to go.
+type SetEdge struct {
+	// Target "here", or the address of the process, as topology.peers has it.
+	//
+	// Example: here
+	Target Place `json:"target"`
+}
+
 // SubscriberLag What waits for a subscriber.
 type SubscriberLag struct {
 	// Dead Dead letters.
@@ -896,6 +975,9 @@ type Cursor = string
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
+// IfMatch defines model for IfMatch.
+type IfMatch = string
+
 // Limit defines model for Limit.
 type Limit = int32
 
@@ -928,6 +1010,16 @@ type InternalServerError = Problem
 //
 // Example: {"code":"invalid","detail":"The request has one fault.","errors":[{"code":"too_long","field":"/name","message":"must have at most 200 characters"}],"instance":"/api/v1/resource","request_id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20","status":400,"title":"Invalid request","type":"/problems/invalid"}
 type NotFound = Problem
+
+// PreconditionFailed What went wrong, as in RFC 9457.
+//
+// Example: {"code":"invalid","detail":"The request has one fault.","errors":[{"code":"too_long","field":"/name","message":"must have at most 200 characters"}],"instance":"/api/v1/resource","request_id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20","status":400,"title":"Invalid request","type":"/problems/invalid"}
+type PreconditionFailed = Problem
+
+// PreconditionRequired What went wrong, as in RFC 9457.
+//
+// Example: {"code":"invalid","detail":"The request has one fault.","errors":[{"code":"too_long","field":"/name","message":"must have at most 200 characters"}],"instance":"/api/v1/resource","request_id":"0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20","status":400,"title":"Invalid request","type":"/problems/invalid"}
+type PreconditionRequired = Problem
 
 // ServiceUnavailable What went wrong, as in RFC 9457.
 //
@@ -1086,6 +1178,27 @@ type RetrySagaParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// SetEdgeParams defines parameters for SetEdge.
+type SetEdgeParams struct {
+	// IfMatch The ETag that the change is based on. Without it the answer is 428; when it is no longer the current one, 412.
+	IfMatch IfMatch `json:"If-Match"`
+}
+
+// PlaceModuleParams defines parameters for PlaceModule.
+type PlaceModuleParams struct {
+	// IfMatch The ETag that the change is based on. Without it the answer is 428; when it is no longer the current one, 412.
+	IfMatch IfMatch `json:"If-Match"`
+}
+
+// CompareModuleParams defines parameters for CompareModule.
+type CompareModuleParams struct {
+	// With Where else to ask, "here" or an address.
+	With Place `form:"with" json:"with"`
+
+	// Seconds How long to compare.
+	Seconds *int32 `form:"seconds,omitempty" json:"seconds,omitempty"`
+}
+
 // DiscardDeadLettersJSONRequestBody defines body for DiscardDeadLetters for application/json ContentType.
 type DiscardDeadLettersJSONRequestBody = SelectDeadLetters
 
@@ -1097,6 +1210,12 @@ type AddPolicyJSONRequestBody = AddPolicy
 
 // RetrySagasJSONRequestBody defines body for RetrySagas for application/json ContentType.
 type RetrySagasJSONRequestBody = SelectSagas
+
+// SetEdgeJSONRequestBody defines body for SetEdge for application/json ContentType.
+type SetEdgeJSONRequestBody = SetEdge
+
+// PlaceModuleJSONRequestBody defines body for PlaceModule for application/json ContentType.
+type PlaceModuleJSONRequestBody = PlaceModule
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -1347,6 +1466,56 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/admin/modules/{module}/topics (the `GetTopics` operationId).
 	GetTopics(ctx context.Context, module string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetProcess Show what runs where
+	//
+	// Answers for the process that is asked, and never for another one: which modules it runs, where it sends the requests of clients for each, and where the calls of its modules go.
+	//
+	// Corresponds with GET /api/v1/admin/process (the `GetProcess` operationId).
+	GetProcess(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetEdgeWithBody Send the calls of one module to another one elsewhere
+	//
+	// Under traffic: calls under way end where they began. Codes of refusals are edge_unknown, module_not_here, module_away, no_certificate and moving. A restart of the process undoes it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /api/v1/admin/process/edges/{caller}/{callee} (the `SetEdge` operationId).
+	SetEdgeWithBody(ctx context.Context, caller string, callee string, params *SetEdgeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetEdge Send the calls of one module to another one elsewhere
+	//
+	// Under traffic: calls under way end where they began. Codes of refusals are edge_unknown, module_not_here, module_away, no_certificate and moving. A restart of the process undoes it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /api/v1/admin/process/edges/{caller}/{callee} (the `SetEdge` operationId).
+	SetEdge(ctx context.Context, caller string, callee string, params *SetEdgeParams, body SetEdgeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PlaceModuleWithBody Start or stop a module here, or send its requests elsewhere
+	//
+	// Under traffic: requests and calls under way end where they began. A module that stops hands its events and sagas over to another process that runs it. What must be done first, or can never be, is a 409 or 422: codes edge_leads_here, pipe_in_process, database_of_one_process, module_away, requests_need_module, certificate_lacks_module, no_certificate, moving. A restart of the process undoes it: what is to last belongs into the configuration.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /api/v1/admin/process/modules/{placed_module} (the `PlaceModule` operationId).
+	PlaceModuleWithBody(ctx context.Context, placedModule string, params *PlaceModuleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PlaceModule Start or stop a module here, or send its requests elsewhere
+	//
+	// Under traffic: requests and calls under way end where they began. A module that stops hands its events and sagas over to another process that runs it. What must be done first, or can never be, is a 409 or 422: codes edge_leads_here, pipe_in_process, database_of_one_process, module_away, requests_need_module, certificate_lacks_module, no_certificate, moving. A restart of the process undoes it: what is to last belongs into the configuration.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /api/v1/admin/process/modules/{placed_module} (the `PlaceModule` operationId).
+	PlaceModule(ctx context.Context, placedModule string, params *PlaceModuleParams, body PlaceModuleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CompareModule Compare what a module answers in two places
+	//
+	// For some seconds, what only reads is asked of the other place, too, and the answers compared: requests of clients, and the calls of other modules whose contract says that they have no side effects. Whoever asked gets the answer of where requests and edges lead. A change may come between the two, so what differs is asked in both places once more.
+	//
+	// Corresponds with GET /api/v1/admin/process/modules/{placed_module}/comparison (the `CompareModule` operationId).
+	CompareModule(ctx context.Context, placedModule string, params *CompareModuleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetTraffic Show who calls whom
 	//
@@ -1760,6 +1929,116 @@ func (c *Client) RetrySaga(ctx context.Context, module string, saga string, saga
 // Corresponds with GET /api/v1/admin/modules/{module}/topics (the `GetTopics` operationId).
 func (c *Client) GetTopics(ctx context.Context, module string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetTopicsRequest(c.Server, module)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetProcess Show what runs where
+//
+// Answers for the process that is asked, and never for another one: which modules it runs, where it sends the requests of clients for each, and where the calls of its modules go.
+//
+// Corresponds with GET /api/v1/admin/process (the `GetProcess` operationId).
+func (c *Client) GetProcess(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetProcessRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetEdgeWithBody Send the calls of one module to another one elsewhere
+//
+// Under traffic: calls under way end where they began. Codes of refusals are edge_unknown, module_not_here, module_away, no_certificate and moving. A restart of the process undoes it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /api/v1/admin/process/edges/{caller}/{callee} (the `SetEdge` operationId).
+func (c *Client) SetEdgeWithBody(ctx context.Context, caller string, callee string, params *SetEdgeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetEdgeRequestWithBody(c.Server, caller, callee, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetEdge Send the calls of one module to another one elsewhere
+//
+// Under traffic: calls under way end where they began. Codes of refusals are edge_unknown, module_not_here, module_away, no_certificate and moving. A restart of the process undoes it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /api/v1/admin/process/edges/{caller}/{callee} (the `SetEdge` operationId).
+func (c *Client) SetEdge(ctx context.Context, caller string, callee string, params *SetEdgeParams, body SetEdgeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetEdgeRequest(c.Server, caller, callee, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PlaceModuleWithBody Start or stop a module here, or send its requests elsewhere
+//
+// Under traffic: requests and calls under way end where they began. A module that stops hands its events and sagas over to another process that runs it. What must be done first, or can never be, is a 409 or 422: codes edge_leads_here, pipe_in_process, database_of_one_process, module_away, requests_need_module, certificate_lacks_module, no_certificate, moving. A restart of the process undoes it: what is to last belongs into the configuration.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /api/v1/admin/process/modules/{placed_module} (the `PlaceModule` operationId).
+func (c *Client) PlaceModuleWithBody(ctx context.Context, placedModule string, params *PlaceModuleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPlaceModuleRequestWithBody(c.Server, placedModule, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PlaceModule Start or stop a module here, or send its requests elsewhere
+//
+// Under traffic: requests and calls under way end where they began. A module that stops hands its events and sagas over to another process that runs it. What must be done first, or can never be, is a 409 or 422: codes edge_leads_here, pipe_in_process, database_of_one_process, module_away, requests_need_module, certificate_lacks_module, no_certificate, moving. A restart of the process undoes it: what is to last belongs into the configuration.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /api/v1/admin/process/modules/{placed_module} (the `PlaceModule` operationId).
+func (c *Client) PlaceModule(ctx context.Context, placedModule string, params *PlaceModuleParams, body PlaceModuleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPlaceModuleRequest(c.Server, placedModule, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CompareModule Compare what a module answers in two places
+//
+// For some seconds, what only reads is asked of the other place, too, and the answers compared: requests of clients, and the calls of other modules whose contract says that they have no side effects. Whoever asked gets the answer of where requests and edges lead. A change may come between the two, so what differs is asked in both places once more.
+//
+// Corresponds with GET /api/v1/admin/process/modules/{placed_module}/comparison (the `CompareModule` operationId).
+func (c *Client) CompareModule(ctx context.Context, placedModule string, params *CompareModuleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCompareModuleRequest(c.Server, placedModule, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2998,6 +3277,227 @@ func NewGetTopicsRequest(server string, module string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetProcessRequest constructs an http.Request for the GetProcess method
+func NewGetProcessRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/admin/process")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetEdgeRequest calls the generic SetEdge builder with application/json body
+func NewSetEdgeRequest(server string, caller string, callee string, params *SetEdgeParams, body SetEdgeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetEdgeRequestWithBody(server, caller, callee, params, "application/json", bodyReader)
+}
+
+// NewSetEdgeRequestWithBody constructs an http.Request for the SetEdge method, with any body, and a specified content type
+func NewSetEdgeRequestWithBody(server string, caller string, callee string, params *SetEdgeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "caller", caller, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "callee", callee, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/admin/process/edges/%s/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewPlaceModuleRequest calls the generic PlaceModule builder with application/json body
+func NewPlaceModuleRequest(server string, placedModule string, params *PlaceModuleParams, body PlaceModuleJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPlaceModuleRequestWithBody(server, placedModule, params, "application/json", bodyReader)
+}
+
+// NewPlaceModuleRequestWithBody constructs an http.Request for the PlaceModule method, with any body, and a specified content type
+func NewPlaceModuleRequestWithBody(server string, placedModule string, params *PlaceModuleParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "placed_module", placedModule, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/admin/process/modules/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewCompareModuleRequest constructs an http.Request for the CompareModule method
+func NewCompareModuleRequest(server string, placedModule string, params *CompareModuleParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "placed_module", placedModule, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/admin/process/modules/%s/comparison", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "with", params.With, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Seconds != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "seconds", *params.Seconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetTrafficRequest constructs an http.Request for the GetTraffic method
 func NewGetTrafficRequest(server string) (*http.Request, error) {
 	var err error
@@ -3301,6 +3801,60 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/admin/modules/{module}/topics (the `GetTopics` operationId).
 	GetTopicsWithResponse(ctx context.Context, module string, reqEditors ...RequestEditorFn) (*GetTopicsResponse, error)
+
+	// GetProcessWithResponse Show what runs where
+	//
+	// Answers for the process that is asked, and never for another one: which modules it runs, where it sends the requests of clients for each, and where the calls of its modules go.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/admin/process (the `GetProcess` operationId).
+	GetProcessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetProcessResponse, error)
+
+	// SetEdgeWithBodyWithResponse Send the calls of one module to another one elsewhere
+	//
+	// Under traffic: calls under way end where they began. Codes of refusals are edge_unknown, module_not_here, module_away, no_certificate and moving. A restart of the process undoes it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/v1/admin/process/edges/{caller}/{callee} (the `SetEdge` operationId).
+	SetEdgeWithBodyWithResponse(ctx context.Context, caller string, callee string, params *SetEdgeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetEdgeResponse, error)
+
+	// SetEdgeWithResponse Send the calls of one module to another one elsewhere
+	//
+	// Under traffic: calls under way end where they began. Codes of refusals are edge_unknown, module_not_here, module_away, no_certificate and moving. A restart of the process undoes it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/v1/admin/process/edges/{caller}/{callee} (the `SetEdge` operationId).
+	SetEdgeWithResponse(ctx context.Context, caller string, callee string, params *SetEdgeParams, body SetEdgeJSONRequestBody, reqEditors ...RequestEditorFn) (*SetEdgeResponse, error)
+
+	// PlaceModuleWithBodyWithResponse Start or stop a module here, or send its requests elsewhere
+	//
+	// Under traffic: requests and calls under way end where they began. A module that stops hands its events and sagas over to another process that runs it. What must be done first, or can never be, is a 409 or 422: codes edge_leads_here, pipe_in_process, database_of_one_process, module_away, requests_need_module, certificate_lacks_module, no_certificate, moving. A restart of the process undoes it: what is to last belongs into the configuration.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/v1/admin/process/modules/{placed_module} (the `PlaceModule` operationId).
+	PlaceModuleWithBodyWithResponse(ctx context.Context, placedModule string, params *PlaceModuleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlaceModuleResponse, error)
+
+	// PlaceModuleWithResponse Start or stop a module here, or send its requests elsewhere
+	//
+	// Under traffic: requests and calls under way end where they began. A module that stops hands its events and sagas over to another process that runs it. What must be done first, or can never be, is a 409 or 422: codes edge_leads_here, pipe_in_process, database_of_one_process, module_away, requests_need_module, certificate_lacks_module, no_certificate, moving. A restart of the process undoes it: what is to last belongs into the configuration.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/v1/admin/process/modules/{placed_module} (the `PlaceModule` operationId).
+	PlaceModuleWithResponse(ctx context.Context, placedModule string, params *PlaceModuleParams, body PlaceModuleJSONRequestBody, reqEditors ...RequestEditorFn) (*PlaceModuleResponse, error)
+
+	// CompareModuleWithResponse Compare what a module answers in two places
+	//
+	// For some seconds, what only reads is asked of the other place, too, and the answers compared: requests of clients, and the calls of other modules whose contract says that they have no side effects. Whoever asked gets the answer of where requests and edges lead. A change may come between the two, so what differs is asked in both places once more.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/admin/process/modules/{placed_module}/comparison (the `CompareModule` operationId).
+	CompareModuleWithResponse(ctx context.Context, placedModule string, params *CompareModuleParams, reqEditors ...RequestEditorFn) (*CompareModuleResponse, error)
 
 	// GetTrafficWithResponse Show who calls whom
 	//
@@ -5591,6 +6145,562 @@ func (r GetTopicsResponse) ContentType() string {
 	return ""
 }
 
+// GetProcessResponse200Headers the declared response headers of an HTTP 200 response for GetProcess
+type GetProcessResponse200Headers struct {
+	ETag string
+}
+
+// GetProcessResponse401Headers the declared response headers of an HTTP 401 response for GetProcess
+type GetProcessResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// GetProcessResponse429Headers the declared response headers of an HTTP 429 response for GetProcess
+type GetProcessResponse429Headers struct {
+	RetryAfter int32
+}
+
+// GetProcessResponse503Headers the declared response headers of an HTTP 503 response for GetProcess
+type GetProcessResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetProcessResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Process
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalServerError
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetProcessResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetProcessResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetProcessResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetProcessResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetProcessResponse) GetJSON200() *Process {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetProcessResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetProcessResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetProcessResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetProcessResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetProcessResponse) GetApplicationProblemJSON500() *InternalServerError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetProcessResponse) GetApplicationProblemJSON503() *ServiceUnavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetProcessResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetProcessResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetProcessResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetProcessResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// SetEdgeResponse200Headers the declared response headers of an HTTP 200 response for SetEdge
+type SetEdgeResponse200Headers struct {
+	ETag string
+}
+
+// SetEdgeResponse401Headers the declared response headers of an HTTP 401 response for SetEdge
+type SetEdgeResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// SetEdgeResponse429Headers the declared response headers of an HTTP 429 response for SetEdge
+type SetEdgeResponse429Headers struct {
+	RetryAfter int32
+}
+
+// SetEdgeResponse503Headers the declared response headers of an HTTP 503 response for SetEdge
+type SetEdgeResponse503Headers struct {
+	RetryAfter int32
+}
+
+type SetEdgeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Process
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationProblemJSON412 *PreconditionFailed
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *ContentTooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *UnprocessableContent
+	// ApplicationProblemJSON428 the response for an HTTP 428 `application/problem+json` response
+	ApplicationProblemJSON428 *PreconditionRequired
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalServerError
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetEdgeResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *SetEdgeResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *SetEdgeResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *SetEdgeResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetEdgeResponse) GetJSON200() *Process {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON412() *PreconditionFailed {
+	return r.ApplicationProblemJSON412
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON413() *ContentTooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON422() *UnprocessableContent {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON428 returns the response for an HTTP 428 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON428() *PreconditionRequired {
+	return r.ApplicationProblemJSON428
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON500() *InternalServerError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r SetEdgeResponse) GetApplicationProblemJSON503() *ServiceUnavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r SetEdgeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetEdgeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetEdgeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetEdgeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PlaceModuleResponse200Headers the declared response headers of an HTTP 200 response for PlaceModule
+type PlaceModuleResponse200Headers struct {
+	ETag string
+}
+
+// PlaceModuleResponse401Headers the declared response headers of an HTTP 401 response for PlaceModule
+type PlaceModuleResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// PlaceModuleResponse429Headers the declared response headers of an HTTP 429 response for PlaceModule
+type PlaceModuleResponse429Headers struct {
+	RetryAfter int32
+}
+
+// PlaceModuleResponse503Headers the declared response headers of an HTTP 503 response for PlaceModule
+type PlaceModuleResponse503Headers struct {
+	RetryAfter int32
+}
+
+type PlaceModuleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Process
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationProblemJSON412 *PreconditionFailed
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *ContentTooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *UnprocessableContent
+	// ApplicationProblemJSON428 the response for an HTTP 428 `application/problem+json` response
+	ApplicationProblemJSON428 *PreconditionRequired
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalServerError
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PlaceModuleResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *PlaceModuleResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *PlaceModuleResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *PlaceModuleResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PlaceModuleResponse) GetJSON200() *Process {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON412() *PreconditionFailed {
+	return r.ApplicationProblemJSON412
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON413() *ContentTooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON422() *UnprocessableContent {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON428 returns the response for an HTTP 428 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON428() *PreconditionRequired {
+	return r.ApplicationProblemJSON428
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON500() *InternalServerError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r PlaceModuleResponse) GetApplicationProblemJSON503() *ServiceUnavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r PlaceModuleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PlaceModuleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PlaceModuleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PlaceModuleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CompareModuleResponse401Headers the declared response headers of an HTTP 401 response for CompareModule
+type CompareModuleResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// CompareModuleResponse429Headers the declared response headers of an HTTP 429 response for CompareModule
+type CompareModuleResponse429Headers struct {
+	RetryAfter int32
+}
+
+// CompareModuleResponse503Headers the declared response headers of an HTTP 503 response for CompareModule
+type CompareModuleResponse503Headers struct {
+	RetryAfter int32
+}
+
+type CompareModuleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Comparison
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *UnprocessableContent
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalServerError
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *ServiceUnavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CompareModuleResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CompareModuleResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CompareModuleResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CompareModuleResponse) GetJSON200() *Comparison {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CompareModuleResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CompareModuleResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CompareModuleResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CompareModuleResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CompareModuleResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CompareModuleResponse) GetApplicationProblemJSON422() *UnprocessableContent {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r CompareModuleResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r CompareModuleResponse) GetApplicationProblemJSON500() *InternalServerError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r CompareModuleResponse) GetApplicationProblemJSON503() *ServiceUnavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r CompareModuleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CompareModuleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CompareModuleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CompareModuleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetTrafficResponse401Headers the declared response headers of an HTTP 401 response for GetTraffic
 type GetTrafficResponse401Headers struct {
 	WWWAuthenticate string
@@ -6149,6 +7259,96 @@ func (c *ClientWithResponses) GetTopicsWithResponse(ctx context.Context, module 
 		return nil, err
 	}
 	return ParseGetTopicsResponse(rsp)
+}
+
+// GetProcessWithResponse Show what runs where
+//
+// Answers for the process that is asked, and never for another one: which modules it runs, where it sends the requests of clients for each, and where the calls of its modules go.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/admin/process (the `GetProcess` operationId).
+func (c *ClientWithResponses) GetProcessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetProcessResponse, error) {
+	rsp, err := c.GetProcess(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetProcessResponse(rsp)
+}
+
+// SetEdgeWithBodyWithResponse Send the calls of one module to another one elsewhere
+//
+// Under traffic: calls under way end where they began. Codes of refusals are edge_unknown, module_not_here, module_away, no_certificate and moving. A restart of the process undoes it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/v1/admin/process/edges/{caller}/{callee} (the `SetEdge` operationId).
+func (c *ClientWithResponses) SetEdgeWithBodyWithResponse(ctx context.Context, caller string, callee string, params *SetEdgeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetEdgeResponse, error) {
+	rsp, err := c.SetEdgeWithBody(ctx, caller, callee, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetEdgeResponse(rsp)
+}
+
+// SetEdgeWithResponse Send the calls of one module to another one elsewhere
+//
+// Under traffic: calls under way end where they began. Codes of refusals are edge_unknown, module_not_here, module_away, no_certificate and moving. A restart of the process undoes it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/v1/admin/process/edges/{caller}/{callee} (the `SetEdge` operationId).
+func (c *ClientWithResponses) SetEdgeWithResponse(ctx context.Context, caller string, callee string, params *SetEdgeParams, body SetEdgeJSONRequestBody, reqEditors ...RequestEditorFn) (*SetEdgeResponse, error) {
+	rsp, err := c.SetEdge(ctx, caller, callee, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetEdgeResponse(rsp)
+}
+
+// PlaceModuleWithBodyWithResponse Start or stop a module here, or send its requests elsewhere
+//
+// Under traffic: requests and calls under way end where they began. A module that stops hands its events and sagas over to another process that runs it. What must be done first, or can never be, is a 409 or 422: codes edge_leads_here, pipe_in_process, database_of_one_process, module_away, requests_need_module, certificate_lacks_module, no_certificate, moving. A restart of the process undoes it: what is to last belongs into the configuration.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/v1/admin/process/modules/{placed_module} (the `PlaceModule` operationId).
+func (c *ClientWithResponses) PlaceModuleWithBodyWithResponse(ctx context.Context, placedModule string, params *PlaceModuleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlaceModuleResponse, error) {
+	rsp, err := c.PlaceModuleWithBody(ctx, placedModule, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePlaceModuleResponse(rsp)
+}
+
+// PlaceModuleWithResponse Start or stop a module here, or send its requests elsewhere
+//
+// Under traffic: requests and calls under way end where they began. A module that stops hands its events and sagas over to another process that runs it. What must be done first, or can never be, is a 409 or 422: codes edge_leads_here, pipe_in_process, database_of_one_process, module_away, requests_need_module, certificate_lacks_module, no_certificate, moving. A restart of the process undoes it: what is to last belongs into the configuration.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/v1/admin/process/modules/{placed_module} (the `PlaceModule` operationId).
+func (c *ClientWithResponses) PlaceModuleWithResponse(ctx context.Context, placedModule string, params *PlaceModuleParams, body PlaceModuleJSONRequestBody, reqEditors ...RequestEditorFn) (*PlaceModuleResponse, error) {
+	rsp, err := c.PlaceModule(ctx, placedModule, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePlaceModuleResponse(rsp)
+}
+
+// CompareModuleWithResponse Compare what a module answers in two places
+//
+// For some seconds, what only reads is asked of the other place, too, and the answers compared: requests of clients, and the calls of other modules whose contract says that they have no side effects. Whoever asked gets the answer of where requests and edges lead. A change may come between the two, so what differs is asked in both places once more.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/admin/process/modules/{placed_module}/comparison (the `CompareModule` operationId).
+func (c *ClientWithResponses) CompareModuleWithResponse(ctx context.Context, placedModule string, params *CompareModuleParams, reqEditors ...RequestEditorFn) (*CompareModuleResponse, error) {
+	rsp, err := c.CompareModule(ctx, placedModule, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCompareModuleResponse(rsp)
 }
 
 // GetTrafficWithResponse Show who calls whom
@@ -8384,6 +9584,559 @@ func ParseGetTopicsResponse(rsp *http.Response) (*GetTopicsResponse, error) {
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetTopicsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetProcessResponse parses an HTTP response from a GetProcessWithResponse call
+func ParseGetProcessResponse(rsp *http.Response) (*GetProcessResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetProcessResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Process
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetProcessResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers GetProcessResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetProcessResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetProcessResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseSetEdgeResponse parses an HTTP response from a SetEdgeWithResponse call
+func ParseSetEdgeResponse(rsp *http.Response) (*SetEdgeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetEdgeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Process
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON412 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ContentTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableContent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 428:
+		var dest PreconditionRequired
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON428 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetEdgeResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers SetEdgeResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers SetEdgeResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers SetEdgeResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePlaceModuleResponse parses an HTTP response from a PlaceModuleWithResponse call
+func ParsePlaceModuleResponse(rsp *http.Response) (*PlaceModuleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PlaceModuleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Process
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest PreconditionFailed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON412 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ContentTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableContent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 428:
+		var dest PreconditionRequired
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON428 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PlaceModuleResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers PlaceModuleResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers PlaceModuleResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers PlaceModuleResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCompareModuleResponse parses an HTTP response from a CompareModuleWithResponse call
+func ParseCompareModuleResponse(rsp *http.Response) (*CompareModuleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CompareModuleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Comparison
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableContent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers CompareModuleResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers CompareModuleResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers CompareModuleResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {

@@ -4,6 +4,109 @@
  */
 
 export interface paths {
+    "/api/v1/admin/process": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show what runs where
+         * @description Answers for the process that is asked, and never for another one: which modules it runs, where it sends the requests of clients for each, and where the calls of its modules go.
+         */
+        get: operations["getProcess"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/process/modules/{placed_module}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The module.
+                 * @example user
+                 */
+                placed_module: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Start or stop a module here, or send its requests elsewhere
+         * @description Under traffic: requests and calls under way end where they began. A module that stops hands its events and sagas over to another process that runs it. What must be done first, or can never be, is a 409 or 422: codes edge_leads_here, pipe_in_process, database_of_one_process, module_away, requests_need_module, certificate_lacks_module, no_certificate, moving. A restart of the process undoes it: what is to last belongs into the configuration.
+         */
+        put: operations["placeModule"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/process/edges/{caller}/{callee}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The module that calls; it must run in this process.
+                 * @example order
+                 */
+                caller: string;
+                /**
+                 * @description The module that is called.
+                 * @example user
+                 */
+                callee: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Send the calls of one module to another one elsewhere
+         * @description Under traffic: calls under way end where they began. Codes of refusals are edge_unknown, module_not_here, module_away, no_certificate and moving. A restart of the process undoes it.
+         */
+        put: operations["setEdge"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/process/modules/{placed_module}/comparison": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The module.
+                 * @example user
+                 */
+                placed_module: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * Compare what a module answers in two places
+         * @description For some seconds, what only reads is asked of the other place, too, and the answers compared: requests of clients, and the calls of other modules whose contract says that they have no side effects. Whoever asked gets the answer of where requests and edges lead. A change may come between the two, so what differs is asked in both places once more.
+         */
+        get: operations["compareModule"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/me/export": {
         parameters: {
             query?: never;
@@ -608,6 +711,69 @@ export interface components {
             status: number;
             /** @description Its answers, as its own documentation describes them. */
             pages: Record<string, never>[];
+        };
+        /** @description What runs where. */
+        Process: {
+            /** @description All modules of the program. */
+            modules: components["schemas"]["PlacedModule"][];
+            /** @description Where the modules that run here call others. */
+            edges: components["schemas"]["PlacedEdge"][];
+        };
+        /** @description A module, as this process sees it. */
+        PlacedModule: {
+            /** @description Its name. */
+            name: string;
+            /** @description Whether it runs in this process. */
+            runs: boolean;
+            requests: components["schemas"]["Place"];
+        };
+        /** @description Calls of one module to another. */
+        PlacedEdge: {
+            /** @description The module that calls. */
+            caller: string;
+            /** @description The module that is called. */
+            callee: string;
+            target: components["schemas"]["Place"];
+            /**
+             * Format: int64
+             * @description Calls since the process started.
+             */
+            calls: number;
+            /**
+             * Format: int64
+             * @description Those that failed.
+             */
+            faults: number;
+        };
+        /**
+         * @description "here", or the address of the process, as topology.peers has it.
+         * @example here
+         */
+        Place: string;
+        /** @description Where a module is to be. */
+        PlaceModule: {
+            /** @description Whether it runs in this process. */
+            runs: boolean;
+            requests: components["schemas"]["Place"];
+        };
+        /** @description Where calls are to go. */
+        SetEdge: {
+            target: components["schemas"]["Place"];
+        };
+        /** @description What a module answered in two places. */
+        Comparison: {
+            /**
+             * Format: int64
+             * @description Reads that both places answered.
+             */
+            compared: number;
+            /**
+             * Format: int64
+             * @description Those answered differently twice.
+             */
+            different: number;
+            /** @description A read that differed. */
+            example?: string;
         };
         /** @description What a server has counted. */
         Traffic: {
@@ -1495,6 +1661,184 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    getProcess: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What runs where. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Process"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    placeModule: {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The ETag that the change is based on. Without it the answer is 428; when it is no longer the current one, 412.
+                 * @example "3"
+                 */
+                "If-Match": components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The module.
+                 * @example user
+                 */
+                placed_module: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlaceModule"];
+            };
+        };
+        responses: {
+            /** @description What runs where now. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Process"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            428: components["responses"]["PreconditionRequired"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    setEdge: {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The ETag that the change is based on. Without it the answer is 428; when it is no longer the current one, 412.
+                 * @example "3"
+                 */
+                "If-Match": components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The module that calls; it must run in this process.
+                 * @example order
+                 */
+                caller: string;
+                /**
+                 * @description The module that is called.
+                 * @example user
+                 */
+                callee: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetEdge"];
+            };
+        };
+        responses: {
+            /** @description What runs where now. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Process"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["ContentTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            428: components["responses"]["PreconditionRequired"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    compareModule: {
+        parameters: {
+            query: {
+                /**
+                 * @description Where else to ask, "here" or an address.
+                 * @example 10.0.0.7:7443
+                 */
+                with: components["schemas"]["Place"];
+                /**
+                 * @description How long to compare.
+                 * @example 2
+                 */
+                seconds?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The module.
+                 * @example user
+                 */
+                placed_module: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was compared. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Comparison"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
     exportPersonalData: {
         parameters: {
             query?: never;
