@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	tokenType   = "cleave-call+jwt" // so that no other token passes for one, nor it for another (RFC 8725 section 3.11)
+	tokenType   = "cleave-call+jwt" // #nosec G101 -- a type, so that no other token passes for one, nor it for another (RFC 8725 section 3.11)
 	lifetime    = time.Minute
 	leeway      = 5 * time.Second // clock difference granted to exp and iat
 	maxTokenLen = 16 << 10        // bytes; longer ones are refused unread

@@ -58,7 +58,7 @@ func Open(dir, domain string, now func() time.Time) (*Authority, error) {
 	if err != nil || strings.Contains(domain, "/") {
 		return nil, fmt.Errorf("trust domain %q: want a name of lower-case letters, digits, dots, dashes and underscores, such as example.org", domain)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("make the folder of the certificates: %w", err)
 	}
 	a := &Authority{dir: dir, domain: td, now: now}
