@@ -192,3 +192,17 @@ func TestMake_EventsInACircle(t *testing.T) {
 	_, err = forecast.Make(s, p, hops, forecast.Options{})
 	require.NoError(t, err)
 }
+
+// A calibration sends what was counted, at the pace of it.
+func TestLike(t *testing.T) {
+	t.Parallel()
+	s := shop()
+	c := forecast.Like(s, time.Second)
+	require.Equal(t, forecast.Sizes{Request: 45, Reply: 30, Answer: 20}, c.Sizes)
+	require.Equal(t, 20*time.Millisecond, c.Every, "ten requests a second are slower than that")
+	require.Equal(t, 50, c.Calls)
+	s.At = s.Since.Add(time.Second)
+	require.Equal(t, 10*time.Millisecond, forecast.Like(s, time.Second).Every)
+	s.At = s.Since.Add(time.Millisecond)
+	require.Equal(t, 2*time.Millisecond, forecast.Like(s, time.Second).Every)
+}
