@@ -28,17 +28,17 @@ type site struct {
 	authority *authority.Authority
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, settings ...string) *site {
 	t.Helper()
 	dir := t.TempDir()
 	a, err := authority.Open(filepath.Join(dir, "certs"), "shop.test", time.Now)
 	require.NoError(t, err)
 	c := dbtest.Postgres(t)
-	return &site{dir: dir, authority: a, env: []string{
+	return &site{dir: dir, authority: a, env: append([]string{
 		"CLEAVE_HTTP_ADDR=127.0.0.1:0", "CLEAVE_LOG_LEVEL=warn",
 		"CLEAVE_DB_DSN=" + c.DSN, "CLEAVE_DB_ADMIN_DSN=" + c.AdminDSN, "CLEAVE_DB_ROLE_SECRET=" + c.RoleSecret,
 		"CLEAVE_EVENTS_PIPE=" + eventtest.NATS(t).URL,
-	}}
+	}, settings...)}
 }
 
 // process is one that runs some of the modules.
@@ -51,7 +51,11 @@ type process struct {
 // start runs the modules at addr in a process whose certificate names more of them, as in order,user.
 func (s *site) start(t *testing.T, name, modules, named, addr string, peers map[string]string) *process {
 	t.Helper()
-	files, err := s.authority.Issue(name, strings.Split(named, ","))
+	var names []string
+	if named != "" {
+		names = strings.Split(named, ",")
+	}
+	files, err := s.authority.Issue(name, names)
 	require.NoError(t, err)
 	env := append(s.env[:len(s.env):len(s.env)], "CLEAVE_DATA_DIR="+filepath.Join(s.dir, name), "CLEAVE_TOPOLOGY_ADDR="+addr,
 		"CLEAVE_TOPOLOGY_TLS_CERT="+files.Cert, "CLEAVE_TOPOLOGY_TLS_KEY="+files.Key, "CLEAVE_TOPOLOGY_TLS_CA="+files.CA)
