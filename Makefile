@@ -12,7 +12,7 @@ BUILD     = $(GO) build -trimpath -tags nomsgpack -ldflags "-s -w -X main.versio
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-changed test-race lint generate generated bench bench-short journey chaos topology security verify
+.PHONY: help run build test test-changed test-race lint generate generated bench bench-short journey chaos topology split-demo security verify
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ chaos: ## Kill the real binary, its database, network and broker under load, and
 
 topology: ## Run the whole public API on every partition into processes, and compare with one process
 	$(GO) test -count=1 -v -timeout 60m ./test/topology -full
+
+split-demo: ## Run three processes and a gateway on this machine, without Docker, and drive app demo against them
+	$(GO) run ./test/splitdemo $(DEMO)
 
 # make test has the journey in it, a few strikes of chaos, and every partition once.
 verify: lint generated test test-race build bench-short ## Run everything that must pass before a change is merged
