@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"google.golang.org/grpc"
+
 	"cleave/platform/auth"
 	"cleave/platform/db"
 	"cleave/platform/front"
@@ -107,7 +109,11 @@ func (h *Host) mount(api *rest.API, s Spec, address string) error {
 		if s.OpenAPI == nil {
 			return nil
 		}
-		return api.Away(s.Name, s.OpenAPI, s.Paths, front.NewProxy(p, h.o.Log))
+		var conn grpc.ClientConnInterface = p
+		if h.o.Faults.Front != nil {
+			conn = h.o.Faults.Front(s.Name, conn)
+		}
+		return api.Away(s.Name, s.OpenAPI, s.Paths, front.NewProxy(conn, h.o.Log))
 	}
 	if err := api.Standard(s.Name, s.Paths, r.db, r.parts.HTTP); err != nil {
 		return err

@@ -85,6 +85,7 @@ type Faults struct {
 	Commit func(ctx context.Context, module string, commit func() error) error // see db.Config
 	Conn   func(from, to string, c grpc.ClientConnInterface) grpc.ClientConnInterface
 	Pipe   func(event.Pipe) event.Pipe
+	Front  func(module string, c grpc.ClientConnInterface) grpc.ClientConnInterface // over which requests for the module go
 }
 
 // Line is a line of the start-up block.

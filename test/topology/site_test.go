@@ -3,6 +3,7 @@ package topology_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -127,12 +128,19 @@ func newSite(t testing.TB, program string, p partition, c db.Config, pipe string
 	return s
 }
 
+// freeAddress is one that nobody listens on, outside the range from which the
+// system takes ports for clients: those of other tests would be in the way.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for range 100 {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", 15000+rand.IntN(15000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	require.Fail(t, "no free port")
+	return ""
 }
 
 // reaches reports whether everything that a process shows of its state is well.
