@@ -64,7 +64,7 @@ func (c *Channel) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.C
 // ignores call options: modules have no headers of their own.
 func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, _ ...grpc.CallOption) error {
 	md, _ := metadata.FromOutgoingContext(ctx)
-	return c.call(ctx, readHeader(md), method, args, reply)
+	return c.call(ctx, readHeader(carrier(md)), method, args, reply)
 }
 
 // call performs a call with the header h. What goes wrong comes back as a status.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -65,8 +66,7 @@ type header struct {
 	token     string // for Identity.Decode; "" for nobody, and inside one process, where the context carries the principal
 }
 
-func readHeader(md metadata.MD) header {
-	c := carrier(md)
+func readHeader(c propagation.TextMapCarrier) header {
 	return header{caller: c.Get(callerKey), requestID: c.Get(requestIDKey), token: c.Get(principalKey)}
 }
 
@@ -132,12 +132,24 @@ func (c *callee) authorised(ctx, transport context.Context, h *header, method st
 func ServerInterceptor(identity Identity, access Access, log *slog.Logger) grpc.UnaryServerInterceptor {
 	c := &callee{identity, access, log}
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		md, _ := metadata.FromIncomingContext(ctx)
-		h := readHeader(md)
-		plain := otel.GetTextMapPropagator().Extract(bare{ctx}, carrier(md))
+		h := readHeader(incoming{ctx})
+		plain := otel.GetTextMapPropagator().Extract(bare{ctx}, incoming{ctx})
 		return c.answer(plain, ctx, &h, info.FullMethod, func(ctx context.Context) (any, error) { return handler(ctx, req) })
 	}
 }
+
+// incoming reads a call's metadata one by one; metadata.FromIncomingContext copies them all.
+type incoming struct{ ctx context.Context }
+
+func (i incoming) Get(key string) string {
+	if v := metadata.ValueFromIncomingContext(i.ctx, key); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+func (incoming) Set(string, string) {}
+func (incoming) Keys() []string     { return nil }
 
 // bare is a context without its values.
 type bare struct{ context.Context }
