@@ -192,6 +192,19 @@ type Topology struct {
 	AccountIssuer string `mapstructure:"account_issuer" validate:"max=255" allowed:"the issuer of one of auth.issuers, with topology.accounts"`
 	// Accounts are the service accounts that prove a process without a certificate.
 	Accounts []Account `mapstructure:"accounts" validate:"max=256,unique=Account,dive" allowed:"a list of at most 256 different accounts with the modules of each; in a variable as JSON"`
+	Calls    Calls     `mapstructure:"calls"`
+}
+
+// Calls bound what a process in trouble costs those that call its modules; see peer.Limits.
+type Calls struct {
+	// Attempts is how often a call is tried in all before its deadline, when its contract says that repeating it changes nothing.
+	Attempts int `mapstructure:"attempts" validate:"min=1,max=5"`
+	// Concurrency is how many calls of one module to another may be under way; further ones fail.
+	Concurrency int `mapstructure:"concurrency" validate:"min=1,max=100000"`
+	// BreakAfter is how many calls in a row must be lost on the way or get no answer in time before the next ones fail at once.
+	BreakAfter int `mapstructure:"break_after" validate:"min=1,max=100000"`
+	// BreakFor is how long they fail at once before one is let through to try.
+	BreakFor time.Duration `mapstructure:"break_for" validate:"min=10ms,max=5m"`
 }
 
 // Account is a Kubernetes service account.
@@ -227,9 +240,12 @@ func Default() *Config {
 			Batch: 50, Poll: 500 * time.Millisecond, MaxAttempts: 10,
 			BackoffMin: 50 * time.Millisecond, BackoffMax: 30 * time.Second, Retention: 7 * 24 * time.Hour, History: 24 * time.Hour,
 		},
-		Sagas:    Sagas{Poll: 500 * time.Millisecond, Lease: 10 * time.Second, Workers: 16},
-		Topology: Topology{Modules: []string{AllModules}, Peers: map[string]string{}, Accounts: []Account{}},
-		Modules:  map[string]any{},
+		Sagas: Sagas{Poll: 500 * time.Millisecond, Lease: 10 * time.Second, Workers: 16},
+		Topology: Topology{
+			Modules: []string{AllModules}, Peers: map[string]string{}, Accounts: []Account{},
+			Calls: Calls{Attempts: 4, Concurrency: 512, BreakAfter: 20, BreakFor: 2 * time.Second},
+		},
+		Modules: map[string]any{},
 	}
 }
 

@@ -62,7 +62,8 @@ func (h *Host) connect(ctx context.Context) (err error) {
 			return nil, fmt.Errorf("topology.token_file: %w", err)
 		}
 		return peer.Dial(peer.Options{
-			Module: module, Target: address, Credentials: l.self.ClientCredentials(module), PerCall: token, Log: h.o.Log, Now: h.o.Now,
+			Module: module, Target: address, Credentials: l.self.ClientCredentials(module), PerCall: token, Limits: peer.Limits(t.Calls),
+			Log: h.o.Log, Now: h.o.Now,
 		})
 	}
 	for _, s := range h.start {

@@ -15,16 +15,16 @@ import (
 // Limits bound what a peer in trouble costs those that call it.
 type Limits struct {
 	// Attempts is how often a call is tried in all before its deadline, when its method is idempotent by contract. 1: no retries.
-	Attempts int `mapstructure:"attempts" validate:"min=1,max=5"`
+	Attempts int
 	// Concurrency is how many calls of one module to another may be under way; further ones are refused.
-	Concurrency int `mapstructure:"concurrency" validate:"min=1,max=100000"`
+	Concurrency int
 	// BreakAfter is how many calls in a row must end in a lost connection or a passed deadline before the next ones are refused.
-	BreakAfter int `mapstructure:"break_after" validate:"min=1,max=100000"`
+	BreakAfter int
 	// BreakFor is how long they are refused before one is let through to try.
-	BreakFor time.Duration `mapstructure:"break_for" validate:"min=10ms,max=5m"`
+	BreakFor time.Duration
 }
 
-// DefaultLimits are what a configuration without the keys has.
+// DefaultLimits are those of a Peer that is given none.
 func DefaultLimits() Limits {
 	return Limits{Attempts: 4, Concurrency: 512, BreakAfter: 20, BreakFor: 2 * time.Second}
 }
