@@ -3,8 +3,8 @@ GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TOOL      = $(GO) tool -modfile=tools/go.mod
 SOURCES   = $(wildcard cmd modules platform test)
-# A Go module of its own, so that nothing else knows of its dependencies.
-TEMPORAL  = platform/saga/temporal
+# Go modules of their own, so that nothing else knows of their dependencies.
+OWN       = platform/saga/temporal cmd/app/registries
 # nomsgpack leaves out a gin binding that nothing uses, and its 6 MB.
 BUILD     = $(GO) build -trimpath -tags nomsgpack -ldflags "-s -w -X main.version=$(VERSION)"
 
@@ -25,7 +25,7 @@ build: ## Build the static binary bin/app
 
 test: ## Run all tests, on SQLite and Postgres
 	$(GO) test ./...
-	cd $(TEMPORAL) && $(GO) test ./...
+	for module in $(OWN); do (cd $$module && $(GO) test ./...) || exit; done
 
 test-changed: ## Run the tests of what changed since main, and of what depends on it
 	$(GO) tool cleave test --since main
@@ -39,7 +39,8 @@ lint: ## Check code, boundaries, contracts and reference documents
 	@unformatted=$$($(TOOL) gofumpt -l $(SOURCES)) && if [ -n "$$unformatted" ]; then \
 		echo "not formatted by gofumpt:"; echo "$$unformatted"; exit 1; fi
 	$(GO) mod tidy -diff
-	cd $(TEMPORAL) && $(GO) vet ./... && $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./... && $(GO) mod tidy -diff
+	for module in $(OWN); do \
+		(cd $$module && $(GO) vet ./... && $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./... && $(GO) mod tidy -diff) || exit; done
 	cd test/bench/peers && $(GO) vet ./... && $(GO) mod tidy -diff
 	$(GO) tool cleave lint
 	$(GO) tool cleave contract

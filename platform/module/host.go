@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/resolver"
 
 	"cleave/platform/auth"
 	"cleave/platform/config"
@@ -75,6 +76,8 @@ type Options struct {
 	// Exact makes a response that the OpenAPI document does not describe a 500,
 	// for tests.
 	Exact bool
+	// Resolvers find the processes that run other modules in registries; a target of topology.peers chooses one by its scheme.
+	Resolvers []resolver.Builder
 	// Faults is for tests that make things fail.
 	Faults Faults
 }

@@ -63,7 +63,7 @@ func (h *Host) connect(ctx context.Context) (err error) {
 		}
 		return peer.Dial(peer.Options{
 			Module: module, Target: address, Credentials: l.self.ClientCredentials(module), PerCall: token, Limits: peer.Limits(t.Calls),
-			Log: h.o.Log, Now: h.o.Now,
+			Resolvers: h.o.Resolvers, Log: h.o.Log, Now: h.o.Now,
 		})
 	}
 	for _, s := range h.start {
