@@ -166,9 +166,10 @@ func TestPeer_RetriesAreBounded(t *testing.T) {
 func TestEdge_Breaker(t *testing.T) {
 	t.Parallel()
 	var stuck atomic.Bool
-	a, answered := serveAccounts(t, func(ctx context.Context) error {
+	release := make(chan struct{})
+	a, answered := serveAccounts(t, func(context.Context) error {
 		if stuck.Load() {
-			<-ctx.Done()
+			<-release // whatever the deadline
 		}
 		return nil
 	})
@@ -193,6 +194,7 @@ func TestEdge_Breaker(t *testing.T) {
 	err = invoke(t, rpc.NewEdge("order", "user", rpc.Local{}, edge), once)
 	require.Equal(t, "edge_open", fault.CodeOf(err), "also for the module that calls")
 	stuck.Store(false)
+	close(release)
 	require.NoError(t, invoke(t, sibling, once), "another module's edge")
 	require.Eventually(t, func() bool { return invoke(t, edge, once) == nil }, 20*time.Second, 5*time.Millisecond)
 	require.Equal(t, "closed", p.State().Edges[0].State)
