@@ -25,8 +25,15 @@ type Edge struct {
 
 var _ grpc.ClientConnInterface = (*Edge)(nil)
 
-// Edge returns the peer for the module caller. Each call makes a new one.
+// Edge returns the peer for the module caller, always the same one.
 func (p *Peer) Edge(caller string) *Edge {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.edges {
+		if e.caller == caller {
+			return e
+		}
+	}
 	log := p.o.Log.With("caller", caller, "module", p.o.Module)
 	e := &Edge{peer: p, caller: caller, slots: semaphore.NewWeighted(int64(p.o.Limits.Concurrency))}
 	e.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
@@ -41,8 +48,6 @@ func (p *Peer) Edge(caller string) *Edge {
 			log.Warn("circuit breaker of an edge", "from", from.String(), "to", to.String())
 		},
 	})
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.edges = append(p.edges, e)
 	return e
 }

@@ -178,6 +178,7 @@ func TestEdge_Breaker(t *testing.T) {
 	p := dial(t, peer.Options{Target: a.addr, Contracts: contracts(t), Limits: limits})
 	ready(t, p)
 	edge, sibling := p.Edge("order"), p.Edge("notification")
+	require.Same(t, edge, p.Edge("order"))
 	require.NoError(t, invoke(t, edge, once))
 	stuck.Store(true)
 	for range limits.BreakAfter {
