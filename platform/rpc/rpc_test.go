@@ -11,11 +11,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 
 	"cleave/platform/auth"
 	"cleave/platform/fault"
+	"cleave/platform/peer"
 	"cleave/platform/rpc"
 	"cleave/platform/telemetry"
 	"cleave/platform/trust"
@@ -70,18 +73,23 @@ func onEachTransport(t *testing.T, s *service, fn func(t *testing.T, client test
 		a, err := authority.Open(t.TempDir(), "example.org", time.Now)
 		require.NoError(t, err)
 		caller, callee := process(t, a, "order"), process(t, a, "user")
-		server := grpc.NewServer(grpc.Creds(callee.ServerCredentials()), grpc.UnaryInterceptor(rpc.ServerInterceptor(callee.Calls("user"), orders(t), log)))
+		server := grpc.NewServer(append(peer.ServerOptions(),
+			grpc.Creds(callee.ServerCredentials()), grpc.UnaryInterceptor(rpc.ServerInterceptor(callee.Calls("user"), orders(t), log)))...)
 		testpb.RegisterTestServiceServer(server, s)
+		healthy := health.NewServer()
+		healthy.SetServingStatus("user", grpc_health_v1.HealthCheckResponse_SERVING)
+		grpc_health_v1.RegisterHealthServer(server, healthy)
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		go func() { _ = server.Serve(l) }()
 		t.Cleanup(server.Stop)
 		words, err := caller.CallCredentials("user")
 		require.NoError(t, err)
-		conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(caller.ClientCredentials("user")), grpc.WithPerRPCCredentials(words))
+		conn, err := peer.Dial(peer.Options{Module: "user", Target: l.Addr().String(), Credentials: caller.ClientCredentials("user"), PerCall: words})
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
-		fn(t, testpb.NewTestServiceClient(rpc.NewEdge("order", "user", caller.Calls("user"), conn)))
+		require.NoError(t, conn.Ready(t.Context()))
+		fn(t, testpb.NewTestServiceClient(rpc.NewEdge("order", "user", caller.Calls("user"), conn.Edge("order"))))
 	})
 }
 
@@ -162,6 +170,7 @@ func TestEdge_StuckCallee(t *testing.T) {
 		defer cancel()
 		_, err := client.UnaryCall(ctx, &testpb.SimpleRequest{})
 		require.Equal(t, fault.Timeout, fault.KindOf(err))
+		require.ErrorContains(t, err, "UnaryCall: DeadlineExceeded: context deadline exceeded", "in the words of no transport")
 	})
 }
 
