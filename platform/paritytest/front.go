@@ -59,7 +59,6 @@ var fronts = map[string]exchange{
 	"last_event_id_dropped":   withoutRequest("Last-Event-Id"),
 	"request_id_changed":      withoutRequest("X-Request-Id"),
 	"query_encoded_again":     rewritten(func(u *url.URL) { u.RawQuery = u.Query().Encode() }),
-	"path_decoded":            rewritten(func(u *url.URL) { u.RawPath = "" }),
 	"stream_held":             {held: true},
 	"location_rewritten": {response: func(r *frontv1.ExchangeResponse) {
 		for _, h := range r.GetHead().GetHeaders() {
