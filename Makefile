@@ -70,8 +70,9 @@ journey: ## Run the whole story against the real binary
 chaos: ## Kill the real binary, its database, network and broker under load, and check every promise
 	$(GO) test -count=1 -v -timeout 60m ./test/chaos -full $(CHAOS)
 
-topology: ## Run the whole public API on every partition into processes, and compare with one process
+topology: ## Compare every partition into processes with one process, and move modules under load
 	$(GO) test -count=1 -v -timeout 60m ./test/topology -full
+	$(GO) test -count=1 -v -timeout 60m ./test/moving -args -times 10 -rate 80
 
 split-demo: ## Run three processes and a gateway on this machine, without Docker, and drive app demo against them
 	$(GO) run ./test/splitdemo $(DEMO)
