@@ -28,7 +28,8 @@ func (s *script) follow(u *user, headers ...string) *stream {
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := (&http.Client{}).Do(r)
+	client := &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: patience / 4, DisableKeepAlives: true}}
+	resp, err := client.Do(r)
 	require.NoError(s.t, err)
 	f := &stream{head: answer{status: resp.StatusCode, header: resp.Header}, events: make(chan string, 100), close: cancel}
 	go func() {
