@@ -130,6 +130,7 @@ func (s *script) accounts() {
 	s.buyer, s.other = s.register("ada@example.com", "Ada Lovelace"), s.register("alan@example.com", "Alan Turing")
 
 	s.do(nil, http.MethodPost, "/api/v1/users", `{"email":"ADA@example.com","password":"`+password+`","display_name":"Eve"}`)
+	s.letters(s.buyer.email, "registration_attempt", 1) // written to the name that she still has
 	s.do(nil, http.MethodPost, "/api/v1/users", `{"email":"eve","password":"short","display_name":" "}`)
 	s.do(nil, http.MethodPost, "/api/v1/sessions", `{"email":"ada@example.com","password":"wrong horse battery"}`)
 	s.do(nil, http.MethodPost, "/api/v1/sessions", `{"email":"nobody@example.com","password":"wrong horse battery"}`)
