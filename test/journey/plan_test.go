@@ -78,7 +78,7 @@ func TestPlan(t *testing.T) {
 			"Budget":      {plan("--split", "user", "--budget", "-1"), 2, "--budget is -1"},
 			"Front":       {plan("--split", "user", "--front", "mail"), 2, `requests cannot arrive at "mail"`},
 			"NoToken":     {[]string{"plan", "--split", "user", "--url", w.server.url}, 2, "--token-file"},
-			"BadToken":    {[]string{"plan", "--split", "user", "--url", w.server.url, "--token-file", bad}, 1, "401"},
+			"BadToken":    {[]string{"plan", "--split", "user", "--url", w.server.url, "--token-file", bad}, 1, "token_invalid"},
 			"BadCounts":   {[]string{"plan", "--split", "user", "--from", bad}, 2, "is not what it should hold"},
 			"BadHops":     {plan("--split", "user", "--hops", bad), 2, "is not what it should hold"},
 			"NoServer":    {[]string{"plan", "--split", "user", "--url", "http://127.0.0.1:1", "--token-file", token}, 1, "no server answers at http://127.0.0.1:1"},

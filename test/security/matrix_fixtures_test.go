@@ -74,6 +74,10 @@ func (s *scene) fixtures() map[string]fixture {
 		"markNotificationRead":       {params: map[string]string{"notification_id": s.letter}, other: 404, others: true},
 
 		"getTraffic":         {},
+		"getProcess":         {},
+		"setEdge":            {params: map[string]string{"caller": "order", "callee": "user"}, body: object{"target": "here"}, ok: versioned},
+		"placeModule":        {params: map[string]string{"placed_module": "user"}, body: object{"runs": true, "requests": "here"}, ok: versioned},
+		"compareModule":      {params: map[string]string{"placed_module": "user"}, query: "?with=127.0.0.1:1&seconds=1", ok: []int{422}},
 		"getTopics":          {params: in},
 		"getLag":             {params: in},
 		"listDeadLetters":    {params: in},
