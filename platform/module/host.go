@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"cleave/platform/auth"
 	"cleave/platform/config"
@@ -42,7 +43,8 @@ type Host struct {
 
 	links     *links
 	pipe      event.Pipe
-	bus       *event.Bus // of all modules; nil with a broker, where each has its own
+	identity  atomic.Pointer[identified] // of the pipe; nil when it has none
+	bus       *event.Bus                 // of all modules; nil with a broker, where each has its own
 	policy    *auth.Policy
 	revoked   *auth.Revocations
 	issuers   *auth.Issuers // outside ones
@@ -78,6 +80,8 @@ type Options struct {
 	Exact bool
 	// Resolvers find the processes that run other modules in registries; a target of topology.peers chooses one by its scheme.
 	Resolvers []resolver.Builder
+	// Contracts are the contracts of all modules; default: those linked into the binary.
+	Contracts *protoregistry.Files
 	// Faults is for tests that make things fail.
 	Faults Faults
 }
@@ -129,6 +133,9 @@ func NewHost(cfg *config.Config, o Options, specs ...Spec) (*Host, error) {
 	}
 	if o.Out == nil {
 		o.Out = io.Discard
+	}
+	if o.Contracts == nil {
+		o.Contracts = protoregistry.GlobalFiles
 	}
 	policies := map[string]string{ops.Name: ops.Policy}
 	for _, s := range sorted {

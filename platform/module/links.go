@@ -17,6 +17,7 @@ import (
 	"cleave/platform/front"
 	frontv1 "cleave/platform/front/v1"
 	"cleave/platform/peer"
+	peerv1 "cleave/platform/peer/v1"
 	"cleave/platform/rest"
 	"cleave/platform/rpc"
 	"cleave/platform/trust"
@@ -57,13 +58,17 @@ func (h *Host) connect(ctx context.Context) (err error) {
 		return err
 	}
 	l.dial = func(module, address string) (*peer.Peer, error) {
+		spec, err := h.spec(module)
+		if err != nil {
+			return nil, err
+		}
 		token, err := l.self.CallCredentials(module)
 		if err != nil {
 			return nil, fmt.Errorf("topology.token_file: %w", err)
 		}
 		return peer.Dial(peer.Options{
 			Module: module, Target: address, Credentials: l.self.ClientCredentials(module), PerCall: token, Limits: peer.Limits(t.Calls),
-			Resolvers: h.o.Resolvers, Log: h.o.Log, Now: h.o.Now,
+			Resolvers: h.o.Resolvers, Log: h.o.Log, Now: h.o.Now, Contracts: h.o.Contracts, Check: h.fits(spec),
 		})
 	}
 	for _, s := range h.start {
@@ -134,6 +139,7 @@ func (h *Host) serveProcesses() {
 	}
 	l.server = grpc.NewServer(append(append(peer.ServerOptions(), trust.Guard()...), grpc.Creds(l.self.ServerCredentials()), grpc.UnknownServiceHandler(l.services.Serve))...)
 	grpc_health_v1.RegisterHealthServer(l.server, l.health)
+	peerv1.RegisterPeerServiceServer(l.server, describer{host: h})
 	frontv1.RegisterFrontServiceServer(l.server, front.NewServer(h, h.o.Log))
 	h.addLine("processes", l.listener.Addr().String())
 	server, listener := l.server, l.listener

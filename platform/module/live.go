@@ -18,10 +18,7 @@ import (
 )
 
 // How long a move may wait.
-const (
-	reachTimeout = 5 * time.Second // for a process that has not answered yet
-	leaveMargin  = 2 * time.Second // longer than a request may take
-)
+const leaveMargin = 2 * time.Second // longer than a request may take
 
 // assemble opens and builds the modules with which the process starts, and the
 // API in front of them.
@@ -39,7 +36,9 @@ func (h *Host) assemble(ctx context.Context) error {
 	if h.cfg.Events.Pipe == broker.InProcess {
 		h.bus = h.newBus()
 	}
+	h.placed.Lock()
 	h.running = opened // so that Stop closes them all
+	h.placed.Unlock()
 	for _, r := range opened {
 		if err := h.wire(ctx, r); err != nil {
 			return err
@@ -155,20 +154,6 @@ func (h *Host) place(record func()) {
 	defer h.placed.Unlock()
 	record()
 	h.version++
-}
-
-// reach waits until the module answers at an address.
-func (h *Host) reach(ctx context.Context, module, address string) error {
-	p, err := h.links.peer(module, address)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
-	defer cancel()
-	if err := p.Ready(ctx); err != nil {
-		return fault.New(fault.Conflict, "module_away", "no process that runs the module %s can be reached at %s: %s", module, address, p.State().Error).Wrap(err)
-	}
-	return nil
 }
 
 // SetEdge makes the calls of one module that runs here to another one go to

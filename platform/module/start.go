@@ -71,6 +71,9 @@ func (h *Host) openPipe() (err error) {
 	if err != nil {
 		return fmt.Errorf("open events.pipe: %w", err)
 	}
+	if p, ok := h.pipe.(identified); ok {
+		h.identity.Store(&p)
+	}
 	if h.o.Faults.Pipe != nil {
 		h.pipe = h.o.Faults.Pipe(h.pipe)
 	}

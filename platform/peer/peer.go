@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -52,6 +53,9 @@ type Options struct {
 	Now         func() time.Time              // default: time.Now
 	// Contracts tell which methods may be retried; default: those linked into the binary.
 	Contracts *protoregistry.Files
+	// Check asks the process at the other end of conn whether it fits this one, and returns Incompatible if not. It is called at each
+	// connection and now and then; calls wait for the first answer. Other errors count as a yes. Default: everything fits.
+	Check func(ctx context.Context, conn grpc.ClientConnInterface) error
 }
 
 // Peer is a connection to every replica of a module in other processes. Its errors are gRPC statuses; rpc.Edge makes faults of them.
@@ -61,6 +65,7 @@ type Peer struct {
 	tracker *tracker
 	stop    context.CancelFunc
 	watched sync.WaitGroup
+	verdict atomic.Pointer[verdict]
 
 	mu    sync.Mutex
 	edges []*Edge
@@ -98,6 +103,7 @@ func Dial(o Options) (*Peer, error) {
 		perCall = grpc.WithPerRPCCredentials(o.PerCall)
 	}
 	p := &Peer{o: o, tracker: newTracker(o.Now)}
+	p.decide(o.Check == nil, nil)
 	p.conn, err = grpc.NewClient(target,
 		perCall,
 		grpc.WithResolvers(observed{builder, p.tracker}),
@@ -137,13 +143,20 @@ func ServerOptions() []grpc.ServerOption {
 	}
 }
 
-// Invoke performs a unary call on one replica.
+// Invoke performs a unary call on one replica. Where Options.Check refuses the far side, it returns an Unavailable fault, code
+// peer_incompatible, and so does NewStream.
 func (p *Peer) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if err := p.admit(ctx); err != nil {
+		return err
+	}
 	return p.conn.Invoke(ctx, method, args, reply, opts...)
 }
 
 // NewStream opens a stream to one replica.
 func (p *Peer) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if err := p.admit(ctx); err != nil {
+		return nil, err
+	}
 	return p.conn.NewStream(ctx, desc, method, opts...)
 }
 
@@ -155,15 +168,25 @@ func (p *Peer) Close() error {
 	return err
 }
 
-// Ready returns once a replica serves the module. When ctx ends before, it returns an Unavailable fault, code peer_unavailable, that
-// says what is wrong.
+// Ready returns once a replica serves the module. It returns an Unavailable fault that says what is wrong when ctx ends before, code
+// peer_unavailable, or when the far side does not fit, code peer_incompatible.
 func (p *Peer) Ready(ctx context.Context) error {
 	for {
-		s := p.conn.GetState()
-		if s == connectivity.Ready {
+		s, v := p.conn.GetState(), p.verdict.Load()
+		switch {
+		case v.err != nil:
+			return v.err
+		case s == connectivity.Ready && v.decided:
 			return nil
+		case s == connectivity.Ready:
+			select {
+			case <-v.replaced:
+			case <-ctx.Done():
+			}
+		default:
+			p.conn.WaitForStateChange(ctx, s)
 		}
-		if !p.conn.WaitForStateChange(ctx, s) {
+		if ctx.Err() != nil {
 			state := p.State()
 			return fault.New(fault.Unavailable, "peer_unavailable", "module %s at %s is %s: %s", p.o.Module, p.o.Target, state.Status, state.Error)
 		}

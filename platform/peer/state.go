@@ -68,6 +68,10 @@ func (p *Peer) State() State {
 		s.Error = ""
 		return s
 	}
+	if v := p.verdict.Load(); v.err != nil {
+		s.Error = words(v.err)
+		return s
+	}
 	for _, a := range s.Addresses {
 		if a.Error != "" {
 			s.Error = a.Error
@@ -86,12 +90,30 @@ func (p *Peer) State() State {
 	return s
 }
 
-// watch follows the connection's state until ctx ends and logs each change between working and not.
+// watch follows the connection's state until ctx ends, asks the far side whether it fits, and logs each change between working and not.
 func (p *Peer) watch(ctx context.Context) {
 	log := p.o.Log.With("module", p.o.Module, "target", p.o.Target)
 	status := Connecting
-	for s := p.conn.GetState(); ; s = p.conn.GetState() {
-		if now := statusOf(s); now != status {
+	defer p.decide(true, nil) // nobody waits any more
+	for {
+		s := p.conn.GetState()
+		wait, cancel := ctx, context.CancelFunc(func() {})
+		if p.o.Check != nil && s != connectivity.Ready {
+			p.decide(false, nil)
+		} else if p.o.Check != nil {
+			soon := p.tracker.takeFresh()
+			again := p.ask(ctx)
+			if soon {
+				again = askSoon
+			}
+			wait, cancel = context.WithTimeout(ctx, again)
+			p.tracker.onFresh(cancel)
+		}
+		now := statusOf(s)
+		if p.verdict.Load().err != nil {
+			now = Failing
+		}
+		if now != status {
 			status = now
 			p.tracker.is(now)
 			switch now {
@@ -102,7 +124,9 @@ func (p *Peer) watch(ctx context.Context) {
 			case Connecting:
 			}
 		}
-		if !p.conn.WaitForStateChange(ctx, s) {
+		p.conn.WaitForStateChange(wait, s)
+		cancel()
+		if ctx.Err() != nil {
 			return
 		}
 	}
@@ -125,6 +149,8 @@ type tracker struct {
 	mu        sync.Mutex
 	whole     State
 	addresses map[string]*replica
+	fresh     bool   // there is a connection since takeFresh
+	arrived   func() // to be called when there is
 }
 
 type replica struct {
@@ -184,6 +210,12 @@ func (t *tracker) connection(addr string, opened int, err error) {
 		return
 	}
 	r.conns += opened
+	if opened > 0 {
+		t.fresh = true
+		if t.arrived != nil {
+			t.arrived()
+		}
+	}
 	status, text := Ready, ""
 	if r.conns <= 0 {
 		r.conns, status, text = 0, Failing, words(err)
@@ -192,6 +224,37 @@ func (t *tracker) connection(addr string, opened int, err error) {
 		r.Status, r.Since = status, t.now()
 	}
 	r.Error = text
+}
+
+// takeFresh reports whether a connection has been made since it was called last.
+func (t *tracker) takeFresh() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := t.fresh
+	t.fresh, t.arrived = false, nil
+	return was
+}
+
+// onFresh calls fn when a connection is made, at once if one has been since takeFresh.
+func (t *tracker) onFresh(fn func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.arrived = fn
+	if t.fresh {
+		fn()
+	}
+}
+
+// connected is how many addresses have a connection.
+func (t *tracker) connected() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.addresses {
+		if r.conns > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // dial is the dialer of every connection.

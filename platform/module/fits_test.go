@@ -1,0 +1,132 @@
+package module_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"cleave/platform/auth"
+	"cleave/platform/fault"
+	frontv1 "cleave/platform/front/v1"
+	"cleave/platform/module"
+	"cleave/platform/moduletest"
+	"cleave/platform/trust/authority"
+)
+
+// otherRelease is what the contracts were or will be: those of this binary with SimpleRequest changed.
+func otherRelease(t *testing.T, change func(*descriptorpb.DescriptorProto)) *protoregistry.Files {
+	t.Helper()
+	files := new(protoregistry.Files)
+	var add func(f protoreflect.FileDescriptor)
+	add = func(f protoreflect.FileDescriptor) {
+		if _, err := files.FindFileByPath(f.Path()); err == nil {
+			return
+		}
+		for i := range f.Imports().Len() {
+			add(f.Imports().Get(i).FileDescriptor)
+		}
+		d := protodesc.ToFileDescriptorProto(f)
+		for _, m := range d.GetMessageType() {
+			if m.GetName() == "SimpleRequest" {
+				change(m)
+			}
+		}
+		other, err := protodesc.NewFile(d, files)
+		require.NoError(t, err)
+		require.NoError(t, files.RegisterFile(other))
+	}
+	add(testpb.File_grpc_testing_test_proto)
+	add(frontv1.File_platform_front_v1_front_proto)
+	return files
+}
+
+func field(m *descriptorpb.DescriptorProto, name string) *descriptorpb.FieldDescriptorProto {
+	for _, f := range m.GetField() {
+		if f.GetName() == name {
+			return f
+		}
+	}
+	return nil
+}
+
+// two starts alpha, and beta, which calls it, in two processes, alpha with other contracts.
+func two(t *testing.T, contracts *protoregistry.Files) (host *module.Host, client *testpb.TestServiceClient, addr string) {
+	t.Helper()
+	ca, err := authority.Open(t.TempDir(), "example.org", time.Now)
+	require.NoError(t, err)
+	alpha := serving(withKeys(t, spec("alpha", hello)), callPolicy)
+	alpha.Keys = "/.well-known/jwks.json"
+	beta, client := calling(spec("beta", hello, "alpha"))
+	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
+	addr = freeAddr(t)
+	callee, err := module.NewHost(process(t, ca, addr, specs, "alpha"), module.Options{Version: "2.0", Exact: true, Contracts: contracts}, specs...)
+	require.NoError(t, err)
+	require.NoError(t, callee.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, callee.Stop(context.WithoutCancel(t.Context()))) })
+	return moduletest.Start(t, process(t, ca, addr, specs, "beta", "gamma"), specs...), client, addr
+}
+
+func TestProcesses_Incompatible(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*descriptorpb.DescriptorProto)
+		says   string
+	}{
+		"FieldType": {
+			func(m *descriptorpb.DescriptorProto) {
+				field(m, "response_size").Type = descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum()
+			},
+			"the field response_size = 2 of grpc.testing.SimpleRequest is int32 here and string there",
+		},
+		"Cardinality": {
+			func(m *descriptorpb.DescriptorProto) {
+				field(m, "fill_username").Label = descriptorpb.FieldDescriptorProto_LABEL_REPEATED.Enum()
+			},
+			"the field fill_username = 4 of grpc.testing.SimpleRequest is bool here and repeated bool there",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host, client, addr := two(t, otherRelease(t, c.change))
+			ctx := auth.With(t.Context(), auth.Principal{Subject: "u1"})
+			require.EventuallyWithT(t, func(t *assert.CollectT) {
+				_, err := (*client).UnaryCall(ctx, &testpb.SimpleRequest{})
+				require.Equal(t, fault.Unavailable, fault.KindOf(err))
+				require.Equal(t, "peer_incompatible", fault.CodeOf(err))
+			}, 10*time.Second, 10*time.Millisecond)
+			code, body := get(t, host.URL()+"/readyz?verbose")
+			require.Equal(t, http.StatusOK, code, "what needs nothing of the peer is still answered")
+			require.Contains(t, body, `module alpha failed: the connection is failing: the release "2.0" of the module alpha there does not fit the release "test" here: `+
+				"of the method grpc.testing.TestService/UnaryCall, "+c.says)
+			code, body = get(t, host.URL()+"/api/v1/alpha")
+			require.Equal(t, http.StatusServiceUnavailable, code)
+			require.Contains(t, body, "peer_incompatible")
+			_, version := host.Process()
+			err := host.SetEdge(t.Context(), "beta", "alpha", addr, version)
+			require.Equal(t, "peer_incompatible", fault.CodeOf(err))
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+func TestProcesses_Compatible(t *testing.T) {
+	t.Parallel()
+	_, client, _ := two(t, otherRelease(t, func(m *descriptorpb.DescriptorProto) {
+		field(m, "fill_oauth_scope").Name = proto.String("renamed")
+		m.Field = append(m.Field, &descriptorpb.FieldDescriptorProto{
+			Name: proto.String("added"), Number: proto.Int32(99), Type: descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum(),
+			Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
+		})
+	}))
+	echoes(t, *client)
+}
