@@ -81,10 +81,15 @@ func (h *Host) pipeIdentity(ctx context.Context) string {
 	return id
 }
 
-// fits returns a peer.Options.Check: whether this process may use the module at the other end of a connection.
-func (h *Host) fits(s Spec) func(context.Context, grpc.ClientConnInterface) error {
+// fits returns a peer.Options.Check: whether this process may use the module at the other end of a connection. It waits for piped.
+func (h *Host) fits(s Spec, piped <-chan struct{}) func(context.Context, grpc.ClientConnInterface) error {
 	var told sync.Map // what has been logged
 	return func(ctx context.Context, conn grpc.ClientConnInterface) error {
+		select {
+		case <-piped:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		d, err := peerv1.NewPeerServiceClient(conn).Describe(ctx, &peerv1.DescribeRequest{Module: s.Name})
 		if err != nil {
 			return fmt.Errorf("ask for the description of module %s: %w", s.Name, err)
@@ -116,8 +121,8 @@ func (h *Host) reach(ctx context.Context, module, address string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	if err := p.Ready(ctx); fault.CodeOf(err) == peer.CodeIncompatible {
-		return fault.New(fault.Conflict, peer.CodeIncompatible, "the process at %s cannot be used: %s", address, fault.From(err).Message).Wrap(err)
+	if err := p.Ready(ctx); fault.CodeOf(err) == "peer_incompatible" {
+		return fault.New(fault.Conflict, "peer_incompatible", "the process at %s cannot be used: %s", address, fault.From(err).Message).Wrap(err)
 	} else if err != nil {
 		return fault.New(fault.Conflict, "module_away", "no process that runs the module %s can be reached at %s: %s", module, address, p.State().Error).Wrap(err)
 	}

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"cleave/platform/auth"
+	"cleave/platform/config"
+	"cleave/platform/event/eventtest"
 	"cleave/platform/fault"
 	frontv1 "cleave/platform/front/v1"
 	"cleave/platform/module"
@@ -60,7 +62,7 @@ func field(m *descriptorpb.DescriptorProto, name string) *descriptorpb.FieldDesc
 }
 
 // two starts alpha, and beta, which calls it, in two processes, alpha with other contracts.
-func two(t *testing.T, contracts *protoregistry.Files) (host *module.Host, client *testpb.TestServiceClient, addr string) {
+func two(t *testing.T, contracts *protoregistry.Files, change ...func(called, calls *config.Config)) (host *module.Host, client *testpb.TestServiceClient, addr string) {
 	t.Helper()
 	ca, err := authority.Open(t.TempDir(), "example.org", time.Now)
 	require.NoError(t, err)
@@ -69,11 +71,15 @@ func two(t *testing.T, contracts *protoregistry.Files) (host *module.Host, clien
 	beta, client := calling(spec("beta", hello, "alpha"))
 	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
 	addr = freeAddr(t)
-	callee, err := module.NewHost(process(t, ca, addr, specs, "alpha"), module.Options{Version: "2.0", Exact: true, Contracts: contracts}, specs...)
+	called, calls := process(t, ca, addr, specs, "alpha"), process(t, ca, addr, specs, "beta", "gamma")
+	for _, fn := range change {
+		fn(called, calls)
+	}
+	callee, err := module.NewHost(called, module.Options{Version: "2.0", Exact: true, Contracts: contracts}, specs...)
 	require.NoError(t, err)
 	require.NoError(t, callee.Start(t.Context()))
 	t.Cleanup(func() { require.NoError(t, callee.Stop(context.WithoutCancel(t.Context()))) })
-	return moduletest.Start(t, process(t, ca, addr, specs, "beta", "gamma"), specs...), client, addr
+	return moduletest.Start(t, calls, specs...), client, addr
 }
 
 func TestProcesses_Incompatible(t *testing.T) {
@@ -129,4 +135,42 @@ func TestProcesses_Compatible(t *testing.T) {
 		})
 	}))
 	echoes(t, *client)
+}
+
+// What no module here uses of a peer may differ.
+func TestProcesses_CompatibleForGateway(t *testing.T) {
+	t.Parallel()
+	host, _, _ := two(t, otherRelease(t, func(m *descriptorpb.DescriptorProto) {
+		field(m, "response_size").Type = descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum()
+	}), func(_, calls *config.Config) { calls.Topology.Modules = []string{"gamma"} })
+	require.EventuallyWithT(t, func(collect *assert.CollectT) {
+		code, body := get(t, host.URL()+"/api/v1/alpha")
+		require.Equal(collect, http.StatusOK, code, body)
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestProcesses_Pipe(t *testing.T) {
+	t.Parallel()
+	const another = "module alpha failed: the connection is failing: the module alpha there is on another event pipe than this process: events.pipe must name the same broker in both"
+	one, other := eventtest.NATS(t).URL, eventtest.NATS(t).URL
+	for name, c := range map[string]struct {
+		called, calls, says string
+	}{
+		"Same":    {one, one, "module alpha ok"},
+		"Broker":  {one, other, another},
+		"Prefix":  {one, one + "?prefix=elsewhere", another},
+		"Unknown": {"inproc", other, "module alpha ok"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host, client, _ := two(t, nil, func(called, calls *config.Config) { called.Events.Pipe, calls.Events.Pipe = c.called, c.calls })
+			require.EventuallyWithT(t, func(collect *assert.CollectT) {
+				_, body := get(t, host.URL()+"/readyz?verbose")
+				require.Contains(collect, body, c.says)
+			}, 10*time.Second, 10*time.Millisecond)
+			if c.says != another {
+				echoes(t, *client)
+			}
+		})
+	}
 }

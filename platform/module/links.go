@@ -32,6 +32,7 @@ type links struct {
 	server   *grpc.Server
 	health   *health.Server
 	services *rpc.Services
+	piped    chan struct{}            // closed when the event pipe is open
 	accounts map[string]*auth.Issuers // that verify service-account tokens, by the module of this process that they are for
 
 	mu    sync.Mutex
@@ -45,7 +46,7 @@ type peerKey struct{ module, address string }
 // nobody: processes may be started in any order.
 func (h *Host) connect(ctx context.Context) (err error) {
 	t := h.cfg.Topology
-	l := &links{peers: map[peerKey]*peer.Peer{}, services: rpc.NewServices()}
+	l := &links{peers: map[peerKey]*peer.Peer{}, services: rpc.NewServices(), piped: make(chan struct{})}
 	h.links = l
 	if t.TLSCert == "" {
 		return nil // place has seen that nothing needs it
@@ -68,7 +69,7 @@ func (h *Host) connect(ctx context.Context) (err error) {
 		}
 		return peer.Dial(peer.Options{
 			Module: module, Target: address, Credentials: l.self.ClientCredentials(module), PerCall: token, Limits: peer.Limits(t.Calls),
-			Resolvers: h.o.Resolvers, Log: h.o.Log, Now: h.o.Now, Contracts: h.o.Contracts, Check: h.fits(spec),
+			Resolvers: h.o.Resolvers, Log: h.o.Log, Now: h.o.Now, Contracts: h.o.Contracts, Check: h.fits(spec, l.piped),
 		})
 	}
 	for _, s := range h.start {

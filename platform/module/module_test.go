@@ -21,11 +21,15 @@ import (
 
 	"cleave/platform/config"
 	"cleave/platform/db/dbtest"
+	"cleave/platform/event/eventtest"
 	"cleave/platform/module"
 	"cleave/platform/moduletest"
 )
 
-func TestMain(m *testing.M) { dbtest.Main(m) }
+func TestMain(m *testing.M) {
+	eventtest.Main()
+	dbtest.Main(m)
+}
 
 // document describes one public operation, GET /api/v1/<name>.
 const document = `

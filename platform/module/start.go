@@ -74,6 +74,7 @@ func (h *Host) openPipe() (err error) {
 	if p, ok := h.pipe.(identified); ok {
 		h.identity.Store(&p)
 	}
+	close(h.links.piped)
 	if h.o.Faults.Pipe != nil {
 		h.pipe = h.o.Faults.Pipe(h.pipe)
 	}

@@ -38,7 +38,7 @@ func (p *Peer) ask(ctx context.Context) time.Duration {
 	var refused error
 	for range max(1, p.tracker.connected()) {
 		err := p.o.Check(ctx, p.conn)
-		if fault.CodeOf(err) == CodeIncompatible {
+		if fault.CodeOf(err) == "peer_incompatible" {
 			refused = err
 		} else if err != nil && p.conn.GetState() == connectivity.Ready {
 			p.o.Log.DebugContext(ctx, "a peer does not say whether it fits", "module", p.o.Module, "target", p.o.Target, "error", err)
@@ -54,12 +54,9 @@ func (p *Peer) ask(ctx context.Context) time.Duration {
 	return askRegularly
 }
 
-// CodeIncompatible is the code of faults about a far side that does not fit.
-const CodeIncompatible = "peer_incompatible"
-
 // Incompatible is the error of a Check that has found that the far side does not fit, and why, in words that may be shown.
 func Incompatible(format string, args ...any) error {
-	return fault.New(fault.Unavailable, CodeIncompatible, format, args...)
+	return fault.New(fault.Unavailable, "peer_incompatible", format, args...)
 }
 
 // admit returns an Unavailable fault, code peer_incompatible, when the far side does not fit. It waits until that is known, unless there
@@ -72,7 +69,7 @@ func (p *Peer) admit(ctx context.Context) error {
 		v := p.verdict.Load()
 		switch {
 		case v.err != nil:
-			return fault.New(fault.Unavailable, CodeIncompatible, "a module that is needed runs in a process that does not fit this one").Wrap(v.err)
+			return fault.New(fault.Unavailable, "peer_incompatible", "a module that is needed runs in a process that does not fit this one").Wrap(v.err)
 		case v.decided, p.conn.GetState() == connectivity.TransientFailure:
 			return nil
 		}

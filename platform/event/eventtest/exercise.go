@@ -51,6 +51,7 @@ func Exercise(t *testing.T, b Broker) {
 		t.Run("Oversize", b.oversize)
 	}
 	if b.Apart {
+		t.Run("Identity", b.identity)
 		t.Run("NobodyReceives", b.nobodyReceives)
 		t.Run("NewSubscriber", b.newSubscriber)
 		t.Run("TwoReplicas", b.twoReplicas)

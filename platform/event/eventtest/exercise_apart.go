@@ -137,3 +137,19 @@ func background(t testing.TB, fn func(context.Context) error) (stop func()) {
 	t.Cleanup(stop)
 	return stop
 }
+
+// All that share a broker's events know it by the same name.
+func (b Broker) identity(t *testing.T) {
+	var names []string
+	for range 2 {
+		p, ok := b.open(t).(interface {
+			Identity(ctx context.Context) (string, error)
+		})
+		require.True(t, ok)
+		name, err := p.Identity(t.Context())
+		require.NoError(t, err)
+		require.NotEmpty(t, name)
+		names = append(names, name)
+	}
+	require.Equal(t, names[0], names[1])
+}
