@@ -39,6 +39,8 @@ func (h *Host) Stop(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
+	h.moving.Lock() // what is being moved, for a request that was cut off, gets there first
+	defer h.moving.Unlock()
 	if d := h.door.Load(); d != nil {
 		d.tasks.stop()
 	}
