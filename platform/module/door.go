@@ -85,7 +85,7 @@ func (h *Host) newDoor(requests func(module string) string) (*door, error) {
 		HTTPS:  strings.HasPrefix(h.cfg.BaseURL(""), "https://") || h.cfg.HTTP.TLSCert != "",
 		Policy: h.policy, Log: h.o.Log, MaxBody: h.cfg.HTTP.MaxBody, RequestTimeout: h.cfg.HTTP.RequestTimeout,
 		Now: h.o.Now, Version: h.o.Version, Ready: h.ready, Exact: h.o.Exact, Traced: h.cfg.Trace.Exporter != "none",
-		Observer: h.metrics, Traffic: h.traffic, Metrics: h.publicMetrics(),
+		Observer: h.metrics, Traffic: h.traffic, Metrics: h.publicMetrics(), Documents: &h.documents,
 	})
 	for _, s := range h.specs {
 		if err := h.mount(api, s, requests(s.Name)); err != nil {

@@ -28,6 +28,7 @@ import (
 	"cleave/platform/metrics"
 	"cleave/platform/ops"
 	"cleave/platform/policy"
+	"cleave/platform/rest"
 	"cleave/platform/revocation"
 	"cleave/platform/rpc"
 	"cleave/platform/tlsfiles"
@@ -50,6 +51,7 @@ type Host struct {
 	issuers   *auth.Issuers // outside ones
 	door      atomic.Pointer[door]
 	comparing atomic.Pointer[comparison]
+	documents rest.Documents // of all doors
 	listener  net.Listener
 	server    *http.Server
 	metrics   *metrics.Metrics

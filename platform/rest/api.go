@@ -64,6 +64,8 @@ type Options struct {
 	Observer Observer
 	// Traffic counts what each operation does; nil: not at all.
 	Traffic *traffic.Recorder
+	// Documents keeps what was read of documents, for a process that makes several APIs; nil keeps nothing.
+	Documents *Documents
 	// Exact makes every response that its document does not describe an error that is logged and
 	// answered with 500. It is for tests: such a response is a defect of the module or of the platform.
 	Exact bool

@@ -30,7 +30,7 @@ type Elsewhere interface {
 // it before serving.
 func (a *API) Away(name string, openapi []byte, paths []string, to Elsewhere) error {
 	a.elsewhere[name] = to
-	doc, err := loadDocument(openapi)
+	doc, err := a.o.Documents.load(name, openapi)
 	if err != nil {
 		return fmt.Errorf("module %s: %w", name, err)
 	}

@@ -66,7 +66,7 @@ func (m *mounted) database(c *gin.Context) (*db.DB, error) {
 }
 
 func (a *API) mount(name string, openapi []byte, m *mounted, counts *db.DB, register func(gin.IRouter)) error {
-	doc, err := loadDocument(openapi)
+	doc, err := a.o.Documents.load(name, openapi)
 	if err != nil {
 		return fmt.Errorf("module %s: %w", name, err)
 	}

@@ -57,6 +57,25 @@ type queryParam struct {
 	boolean    bool
 }
 
+// Documents remembers OpenAPI documents that were read and found valid, which takes some ten milliseconds each. It is safe for
+// concurrent use, and what it gives is not to be changed.
+type Documents struct{ read sync.Map } // by module
+
+// load reads the document of a module, which is always the same one.
+func (d *Documents) load(module string, data []byte) (*openapi3.T, error) {
+	if d == nil {
+		return loadDocument(data)
+	}
+	if doc, ok := d.read.Load(module); ok {
+		return doc.(*openapi3.T), nil
+	}
+	doc, err := loadDocument(data)
+	if err == nil {
+		d.read.Store(module, doc)
+	}
+	return doc, err
+}
+
 func loadDocument(data []byte) (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(data)
 	if err != nil {
