@@ -190,8 +190,14 @@ func (s *Store) ListUsers(ctx context.Context, f UserFilter, p Page) ([]domain.U
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 // LockAdmins returns the ids of the administrators who are not disabled. Until the transaction ends, no other one changes
-// these users or passes LockAdmins. It locks the roles as well: Postgres looks again only at locked rows when it has waited.
+// these users or passes LockAdmins. Call it before anything else is locked. On Postgres those who pass wait for each other first, and then
+// read: locked rows alone would make them deadlock, since who waited for an administrator that is none any more keeps that row.
 func (s *Store) LockAdmins(ctx context.Context) ([]string, error) {
+	if s.db.Dialect() == "postgres" {
+		if err := s.db.Conn(ctx).Exec("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", "user:admins").Error; err != nil {
+			return nil, err
+		}
+	}
 	var ids []string
 	err := s.db.Conn(ctx).Raw(`SELECT u.id FROM users u JOIN user_roles r ON r.user_id = u.id AND r.role = 'admin'
 		WHERE NOT u.disabled ORDER BY u.id` + s.forUpdate("u, r")).Scan(&ids).Error
