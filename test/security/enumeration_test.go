@@ -117,9 +117,9 @@ func TestEnumeration(t *testing.T) {
 				slices.Sort(unknown)
 				ratio := float64(known[n/2]) / float64(unknown[n/2])
 				t.Logf("p50 with an account %s, without %s, ratio %.2f", known[n/2], unknown[n/2], ratio)
-				// Two ways of which one hashes no password are a factor of 20 apart; a loaded machine alone makes one of 1.5.
-				require.Greater(t, ratio, 0.2)
-				require.Less(t, ratio, 5.0)
+				// Two ways of which one hashes no password are a factor of 20 apart; a commit that waits for the syncs of others makes one of 5.
+				require.Greater(t, ratio, 0.08)
+				require.Less(t, ratio, 12.0)
 			})
 		}
 		t.Run("Unverified", func(t *testing.T) {
