@@ -63,22 +63,6 @@ func (s server) list(name, filter string, limit *Limit, cursor *Cursor) (app.Lis
 	return l, nil
 }
 
-func deref[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
-}
-
-// optional is nil for the zero value, which the wire leaves out.
-func optional[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
 func wireMoney(m domain.Money) Money {
 	return Money{MinorUnits: m.MinorUnits, Currency: m.Currency}
 }
@@ -98,7 +82,7 @@ func wireProduct(p *domain.Product) (Product, error) {
 func wireOrder(o *domain.Order) (w Order, err error) {
 	w = Order{
 		Number: o.Number, Status: OrderStatus(o.Status), Lines: make([]OrderLine, len(o.Lines)), Total: wireMoney(o.Total),
-		Reason: optional(o.Reason), TrackingCode: optional(o.TrackingCode),
+		Reason: rest.Optional(o.Reason), TrackingCode: rest.Optional(o.TrackingCode),
 		CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt, Version: o.Version,
 	}
 	if w.ID, err = uuid.Parse(o.ID); err != nil {

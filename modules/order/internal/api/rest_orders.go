@@ -39,7 +39,7 @@ func (s server) GetOrder(ctx context.Context, r GetOrderRequestObject) (GetOrder
 // ListOrders answers with a page of orders.
 func (s server) ListOrders(ctx context.Context, r ListOrdersRequestObject) (ListOrdersResponseObject, error) {
 	const name = "listOrders"
-	who, f := scope(ctx), store.OrderFilter{Status: domain.Status(deref(r.Params.Status))}
+	who, f := scope(ctx), store.OrderFilter{Status: domain.Status(rest.Deref(r.Params.Status))}
 	if r.Params.UserID != nil {
 		f.BuyerID = r.Params.UserID.String()
 	}
@@ -69,7 +69,7 @@ func (s server) ListOrders(ctx context.Context, r ListOrdersRequestObject) (List
 
 // CancelOrder calls an order off.
 func (s server) CancelOrder(ctx context.Context, r CancelOrderRequestObject) (CancelOrderResponseObject, error) {
-	o, err := s.app.CancelOrder(ctx, scope(ctx), r.OrderID.String(), deref(deref(r.Body).Reason))
+	o, err := s.app.CancelOrder(ctx, scope(ctx), r.OrderID.String(), rest.Deref(rest.Deref(r.Body).Reason))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (s server) CancelOrder(ctx context.Context, r CancelOrderRequestObject) (Ca
 
 // ShipOrder marks an order as shipped.
 func (s server) ShipOrder(ctx context.Context, r ShipOrderRequestObject) (ShipOrderResponseObject, error) {
-	o, err := s.app.ShipOrder(ctx, r.OrderID.String(), deref(deref(r.Body).TrackingCode))
+	o, err := s.app.ShipOrder(ctx, r.OrderID.String(), rest.Deref(rest.Deref(r.Body).TrackingCode))
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 // ListProducts answers with a page of products.
 func (s server) ListProducts(ctx context.Context, r ListProductsRequestObject) (ListProductsResponseObject, error) {
 	const name = "listProducts"
-	who, f := scope(ctx), store.ProductFilter{Text: deref(r.Params.Q), Active: r.Params.Active}
+	who, f := scope(ctx), store.ProductFilter{Text: rest.Deref(r.Params.Q), Active: r.Params.Active}
 	filter := "all=" + strconv.FormatBool(who.All) + " q=" + strconv.Quote(f.Text)
 	if f.Active != nil {
 		filter += " active=" + strconv.FormatBool(*f.Active)
@@ -51,7 +51,7 @@ func (s server) GetProduct(ctx context.Context, r GetProductRequestObject) (GetP
 // CreateProduct adds a product.
 func (s server) CreateProduct(ctx context.Context, r CreateProductRequestObject) (CreateProductResponseObject, error) {
 	p, err := s.app.CreateProduct(ctx, app.NewProduct{
-		SKU: r.Body.SKU, Name: r.Body.Name, Description: deref(r.Body.Description), Price: domainMoney(r.Body.Price), Stock: r.Body.Stock,
+		SKU: r.Body.SKU, Name: r.Body.Name, Description: rest.Deref(r.Body.Description), Price: domainMoney(r.Body.Price), Stock: r.Body.Stock,
 	})
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (s server) UpdateProduct(ctx context.Context, r UpdateProductRequestObject)
 
 // AdjustStock changes a product's stock.
 func (s server) AdjustStock(ctx context.Context, r AdjustStockRequestObject) (AdjustStockResponseObject, error) {
-	p, err := s.app.AdjustStock(ctx, r.ProductID.String(), r.Body.Delta, deref(r.Body.Reason))
+	p, err := s.app.AdjustStock(ctx, r.ProductID.String(), r.Body.Delta, rest.Deref(r.Body.Reason))
 	if err != nil {
 		return nil, err
 	}

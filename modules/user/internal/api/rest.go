@@ -79,27 +79,11 @@ func entryPosition(e domain.Entry) rest.Position {
 	return rest.Position{At: db.Micros(e.CreatedAt), ID: e.ID}
 }
 
-func deref[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
-}
-
-// optional is nil for the zero value, which the wire leaves out.
-func optional[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
 func wireUser(u domain.User) (User, error) {
 	id, err := uuid.Parse(u.ID)
 	return User{
 		ID: id, Email: string(u.Email), DisplayName: u.DisplayName, Roles: append([]string{}, u.Roles...), Disabled: u.Disabled, EmailVerified: u.EmailVerified,
-		PendingEmail: optional(string(u.PendingEmail)),
+		PendingEmail: rest.Optional(string(u.PendingEmail)),
 		CreatedAt:    u.CreatedAt, UpdatedAt: u.UpdatedAt, Version: u.Version,
 	}, err
 }
@@ -122,6 +106,6 @@ func wireEntry(e domain.Entry) (LedgerEntry, error) {
 	id, err := uuid.Parse(e.ID)
 	return LedgerEntry{
 		ID: id, Kind: LedgerEntryKind(e.Kind), Amount: Money{MinorUnits: e.Amount.MinorUnits, Currency: e.Amount.Currency},
-		ReservationKey: optional(e.ReservationKey), Note: optional(e.Note), CreatedAt: e.CreatedAt,
+		ReservationKey: rest.Optional(e.ReservationKey), Note: rest.Optional(e.Note), CreatedAt: e.CreatedAt,
 	}, err
 }

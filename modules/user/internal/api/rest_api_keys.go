@@ -8,6 +8,7 @@ import (
 
 	"cleave/modules/user/internal/app"
 	"cleave/modules/user/internal/store"
+	"cleave/platform/rest"
 )
 
 const day = 24 * time.Hour
@@ -71,6 +72,6 @@ func (s server) ExchangeAPIKey(ctx context.Context, r ExchangeAPIKeyRequestObjec
 func wireAPIKey(k store.APIKey) (APIKey, error) {
 	id, err := uuid.Parse(k.ID)
 	return APIKey{
-		ID: id, Name: k.Name, Prefix: k.Prefix, Scopes: k.Scopes, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: optional(k.LastUsedAt),
+		ID: id, Name: k.Name, Prefix: k.Prefix, Scopes: k.Scopes, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: rest.Optional(k.LastUsedAt),
 	}, err
 }

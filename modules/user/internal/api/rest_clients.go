@@ -14,8 +14,8 @@ import (
 // CreateClient implements POST /api/v1/oauth-clients.
 func (s server) CreateClient(ctx context.Context, r CreateClientRequestObject) (CreateClientResponseObject, error) {
 	n := app.NewClient{
-		Name: r.Body.Name, Public: deref(r.Body.Public), Scopes: deref(r.Body.Scopes), RedirectURIs: deref(r.Body.RedirectUris),
-		PostLogoutURIs: deref(r.Body.PostLogoutUris), Roles: deref(r.Body.Roles),
+		Name: r.Body.Name, Public: rest.Deref(r.Body.Public), Scopes: rest.Deref(r.Body.Scopes), RedirectURIs: rest.Deref(r.Body.RedirectUris),
+		PostLogoutURIs: rest.Deref(r.Body.PostLogoutUris), Roles: rest.Deref(r.Body.Roles),
 	}
 	for _, g := range r.Body.Grants {
 		n.Grants = append(n.Grants, string(g))
@@ -25,7 +25,7 @@ func (s server) CreateClient(ctx context.Context, r CreateClientRequestObject) (
 		return nil, err
 	}
 	body, err := wireClient(c)
-	return CreateClient201JSONResponse{Client: body, ClientSecret: optional(secret)}, err
+	return CreateClient201JSONResponse{Client: body, ClientSecret: rest.Optional(secret)}, err
 }
 
 // ListClients implements GET /api/v1/oauth-clients.

@@ -20,7 +20,7 @@ func (s server) GetCredit(ctx context.Context, r GetCreditRequestObject) (GetCre
 // TopUpCredit implements POST /api/v1/users/{user_id}/credit/top-ups.
 func (s server) TopUpCredit(ctx context.Context, r TopUpCreditRequestObject) (TopUpCreditResponseObject, error) {
 	amount := domain.Money{MinorUnits: r.Body.Amount.MinorUnits, Currency: r.Body.Amount.Currency}
-	e, err := s.app.TopUpCredit(ctx, r.UserID.String(), amount, deref(r.Body.Note))
+	e, err := s.app.TopUpCredit(ctx, r.UserID.String(), amount, rest.Deref(r.Body.Note))
 	if err != nil {
 		return nil, err
 	}

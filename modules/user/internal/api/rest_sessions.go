@@ -46,7 +46,7 @@ func (s server) LogIn(ctx context.Context, r LogInRequestObject) (LogInResponseO
 
 // RefreshSession implements POST /api/v1/sessions/refresh.
 func (s server) RefreshSession(ctx context.Context, r RefreshSessionRequestObject) (RefreshSessionResponseObject, error) {
-	tokens, err := s.app.RefreshSession(withClient(ctx), r.Body.RefreshToken, deref(r.Params.IdempotencyKey))
+	tokens, err := s.app.RefreshSession(withClient(ctx), r.Body.RefreshToken, rest.Deref(r.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (s server) GetSessions(ctx context.Context, _ GetSessionsRequestObject) (Ge
 		}
 		list.Items[i] = Session{
 			ID: id, Current: one.ID == p.Session, CreatedAt: one.CreatedAt, LastUsedAt: one.LastUsedAt, ExpiresAt: one.ExpiresAt,
-			UserAgent: optional(one.Client.UserAgent), Address: optional(one.Client.Address),
+			UserAgent: rest.Optional(one.Client.UserAgent), Address: rest.Optional(one.Client.Address),
 		}
 	}
 	return list, nil

@@ -61,7 +61,7 @@ func (s server) UpdateProfile(ctx context.Context, r UpdateProfileRequestObject)
 		return nil, err
 	}
 	u, err := s.app.UpdateProfile(ctx, p.Subject, version, app.ProfileChange{
-		Email: r.Body.Email, Password: deref(r.Body.Password), DisplayName: r.Body.DisplayName,
+		Email: r.Body.Email, Password: rest.Deref(r.Body.Password), DisplayName: r.Body.DisplayName,
 	})
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (s server) GetUser(ctx context.Context, r GetUserRequestObject) (GetUserRes
 
 // ListUsers implements GET /api/v1/users.
 func (s server) ListUsers(ctx context.Context, r ListUsersRequestObject) (ListUsersResponseObject, error) {
-	f := store.UserFilter{Text: deref(r.Params.Q), Disabled: r.Params.Disabled}
+	f := store.UserFilter{Text: rest.Deref(r.Params.Q), Disabled: r.Params.Disabled}
 	state := "all"
 	if f.Disabled != nil {
 		state = strconv.FormatBool(*f.Disabled)
@@ -161,5 +161,5 @@ func (s server) DeleteAccount(ctx context.Context, r DeleteAccountRequestObject)
 	if err != nil {
 		return nil, err
 	}
-	return DeleteAccount204Response{}, s.app.DeleteAccount(ctx, p, r.Body.Password, deref(r.Body.Code))
+	return DeleteAccount204Response{}, s.app.DeleteAccount(ctx, p, r.Body.Password, rest.Deref(r.Body.Code))
 }

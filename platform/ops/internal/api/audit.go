@@ -18,14 +18,14 @@ func (s server) ListAuditEntries(ctx context.Context, r ListAuditEntriesRequestO
 	}
 	const list = "audit"
 	p := r.Params
-	filter := join(deref(p.Action), deref(p.Object), deref(p.Actor), instant(p.Since), instant(p.Until))
+	filter := join(rest.Deref(p.Action), rest.Deref(p.Object), rest.Deref(p.Actor), instant(p.Since), instant(p.Until))
 	at, err := m.position(list, filter, p.Cursor)
 	if err != nil {
 		return nil, err
 	}
 	limit := pageSize(p.Limit)
 	entries, err := m.Audit.List(ctx, audit.Filter{
-		Action: deref(p.Action), Object: deref(p.Object), Subject: deref(p.Actor), Since: deref(p.Since), Until: deref(p.Until),
+		Action: rest.Deref(p.Action), Object: rest.Deref(p.Object), Subject: rest.Deref(p.Actor), Since: rest.Deref(p.Since), Until: rest.Deref(p.Until),
 		Before: at.At, Limit: limit + 1,
 	})
 	if err != nil {
@@ -44,7 +44,7 @@ func (s server) ListAuditEntries(ctx context.Context, r ListAuditEntriesRequestO
 func wireEntry(e audit.Entry) AuditEntry {
 	w := AuditEntry{
 		Seq: e.Seq, At: e.At, Issuer: e.Actor.Issuer, Subject: e.Actor.Subject, Action: e.Action, Object: e.Object,
-		Address: optional(e.Address), RequestID: optional(e.RequestID), TraceID: optional(e.TraceID), Hash: hex.EncodeToString(e.Hash),
+		Address: rest.Optional(e.Address), RequestID: rest.Optional(e.RequestID), TraceID: rest.Optional(e.TraceID), Hash: hex.EncodeToString(e.Hash),
 	}
 	if len(e.Detail) > 0 {
 		detail := make([]AuditDetail, 0, len(e.Detail))
@@ -72,6 +72,6 @@ func (s server) VerifyAudit(ctx context.Context, r VerifyAuditRequestObject) (Ve
 	}
 	report, err := m.Audit.Verify(ctx, anchor)
 	return VerifyAudit200JSONResponse{
-		Intact: report.Broken == "", Entries: report.Entries, Head: report.Head.String(), Broken: optional(report.Broken),
+		Intact: report.Broken == "", Entries: report.Entries, Head: report.Head.String(), Broken: rest.Optional(report.Broken),
 	}, err
 }

@@ -23,7 +23,7 @@ func (s server) GetTopics(ctx context.Context, r GetTopicsRequestObject) (GetTop
 	for i, t := range topics {
 		subscribers := make([]TopicSubscriber, len(t.Subscribers))
 		for j, sub := range t.Subscribers {
-			subscribers[j] = TopicSubscriber{Name: sub.Name, Since: optional(sub.Since), Orphaned: sub.Orphaned}
+			subscribers[j] = TopicSubscriber{Name: sub.Name, Since: rest.Optional(sub.Since), Orphaned: sub.Orphaned}
 		}
 		out.Items[i] = Topic{Type: t.Type, Waiting: int64(t.Waiting), Dead: int64(t.Dead), Kept: int64(t.Kept), Subscribers: subscribers}
 	}
@@ -44,11 +44,11 @@ func (s server) GetLag(ctx context.Context, r GetLagRequestObject) (GetLagRespon
 	if err != nil {
 		return nil, err
 	}
-	out := GetLag200JSONResponse{Waiting: int64(waiting), OldestAt: optional(oldest), Subscribers: make([]SubscriberLag, len(lags))}
+	out := GetLag200JSONResponse{Waiting: int64(waiting), OldestAt: rest.Optional(oldest), Subscribers: make([]SubscriberLag, len(lags))}
 	for i, l := range lags {
 		out.Subscribers[i] = SubscriberLag{
 			Subscriber: l.Subscriber, Type: l.Type, Pending: int64(l.Pending), Retrying: int64(l.Retrying), Dead: int64(l.Dead),
-			OldestAt: optional(l.Oldest), Orphaned: l.Orphaned,
+			OldestAt: rest.Optional(l.Oldest), Orphaned: l.Orphaned,
 		}
 	}
 	return out, nil
@@ -62,17 +62,17 @@ func (s server) ListDeadLetters(ctx context.Context, r ListDeadLettersRequestObj
 	}
 	const list = "dead-letters"
 	p := r.Params
-	filter := join(deref(p.Subscriber), deref(p.Type), deref(p.Key), instant(p.Since), instant(p.Until))
+	filter := join(rest.Deref(p.Subscriber), rest.Deref(p.Type), rest.Deref(p.Key), instant(p.Since), instant(p.Until))
 	at, err := m.position(list, filter, p.Cursor)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.Subscriber(ctx, deref(p.Subscriber)); err != nil {
+	if err := m.Subscriber(ctx, rest.Deref(p.Subscriber)); err != nil {
 		return nil, err
 	}
 	limit := pageSize(p.Limit)
 	f := event.DeadFilter{
-		Subscriber: deref(p.Subscriber), Type: deref(p.Type), Key: deref(p.Key), After: deref(p.Since), Before: deref(p.Until), Limit: limit + 1,
+		Subscriber: rest.Deref(p.Subscriber), Type: rest.Deref(p.Type), Key: rest.Deref(p.Key), After: rest.Deref(p.Since), Before: rest.Deref(p.Until), Limit: limit + 1,
 	}
 	if at.ID != "" {
 		f.Cursor.Subscriber, f.Cursor.ID = split(at.ID)
@@ -101,8 +101,8 @@ func (s server) ListDeadLetters(ctx context.Context, r ListDeadLettersRequestObj
 
 func wireLetter(l event.DeadLetter) DeadLetter {
 	return DeadLetter{
-		Subscriber: l.Subscriber, ID: l.ID, Type: l.Type, Source: l.Source, Key: l.Key, PublishedAt: l.Time, DeadAt: optional(l.DeadAt),
-		Attempts: int64(l.Attempts), Cause: l.Cause, Traceparent: optional(l.Traceparent), Size: int64(l.Size),
+		Subscriber: l.Subscriber, ID: l.ID, Type: l.Type, Source: l.Source, Key: l.Key, PublishedAt: l.Time, DeadAt: rest.Optional(l.DeadAt),
+		Attempts: int64(l.Attempts), Cause: l.Cause, Traceparent: rest.Optional(l.Traceparent), Size: int64(l.Size),
 	}
 }
 
@@ -123,7 +123,7 @@ func (s server) GetDeadLetter(ctx context.Context, r GetDeadLetterRequestObject)
 	return GetDeadLetter200JSONResponse{
 		Subscriber: w.Subscriber, ID: w.ID, Type: w.Type, Source: w.Source, Key: w.Key, PublishedAt: w.PublishedAt, DeadAt: w.DeadAt,
 		Attempts: w.Attempts, Cause: w.Cause, Traceparent: w.Traceparent, Size: w.Size,
-		Causation: optional(l.Causation), Stack: optional(l.Stack), Payload: l.Payload, PayloadJSON: optional(repair.PayloadJSON(l)),
+		Causation: rest.Optional(l.Causation), Stack: rest.Optional(l.Stack), Payload: l.Payload, PayloadJSON: rest.Optional(repair.PayloadJSON(l)),
 	}, nil
 }
 
@@ -171,7 +171,7 @@ func (s server) DiscardDeadLetters(ctx context.Context, r DiscardDeadLettersRequ
 
 func selectLetters(body *SelectDeadLetters) (event.DeadFilter, repair.Bulk) {
 	return event.DeadFilter{
-		Subscriber: deref(body.Subscriber), Type: deref(body.Type), Key: deref(body.Key), IDs: deref(body.Ids),
-		After: deref(body.Since), Before: deref(body.Until), Limit: int(deref(body.Limit)),
-	}, repair.Bulk{DryRun: deref(body.DryRun), All: deref(body.All)}
+		Subscriber: rest.Deref(body.Subscriber), Type: rest.Deref(body.Type), Key: rest.Deref(body.Key), IDs: rest.Deref(body.Ids),
+		After: rest.Deref(body.Since), Before: rest.Deref(body.Until), Limit: int(rest.Deref(body.Limit)),
+	}, repair.Bulk{DryRun: rest.Deref(body.DryRun), All: rest.Deref(body.All)}
 }

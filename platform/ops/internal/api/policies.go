@@ -6,6 +6,7 @@ import (
 	"cleave/platform/auth"
 	"cleave/platform/db"
 	"cleave/platform/policy"
+	"cleave/platform/rest"
 )
 
 // ListPolicies implements GET /api/v1/admin/modules/{module}/policies.
@@ -27,7 +28,7 @@ func (s server) ListPolicies(ctx context.Context, r ListPoliciesRequestObject) (
 
 func wireRule(r policy.Row) PolicyRule {
 	return PolicyRule{
-		ID: r.ID, Origin: PolicyRuleOrigin(r.Origin), Line: optional(int64(r.Line)), Role: r.Role, Permission: r.Permission,
+		ID: r.ID, Origin: PolicyRuleOrigin(r.Origin), Line: rest.Optional(int64(r.Line)), Role: r.Role, Permission: r.Permission,
 		Scope: PolicyRuleScope(r.Scope), Effect: PolicyRuleEffect(r.Effect), ChangedBy: r.ChangedBy, ChangedAt: db.FromMicros(r.ChangedAt),
 	}
 }
@@ -65,7 +66,7 @@ func (s server) ExplainPolicy(_ context.Context, r ExplainPolicyRequestObject) (
 		out.By = e.By.String()
 	}
 	if e.Limit != nil && e.Decision == auth.Own {
-		out.Limit = optional(e.Limit.String())
+		out.Limit = rest.Optional(e.Limit.String())
 	}
 	return out, nil
 }

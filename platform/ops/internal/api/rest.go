@@ -84,22 +84,6 @@ func split(s string) (first, second string) {
 	return first, second
 }
 
-func deref[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
-}
-
-// optional is nil for the zero value, which the wire leaves out.
-func optional[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
 // instant is the time in a filter's text, which is the same on all pages.
 func instant(t *time.Time) string {
 	if t == nil {

@@ -16,14 +16,14 @@ func (s server) ListSagas(ctx context.Context, r ListSagasRequestObject) (ListSa
 	}
 	const list = "sagas"
 	p := r.Params
-	filter := join(deref(p.Name), string(deref(p.State)), instant(p.Since), instant(p.Until))
+	filter := join(rest.Deref(p.Name), string(rest.Deref(p.State)), instant(p.Since), instant(p.Until))
 	at, err := m.position(list, filter, p.Cursor)
 	if err != nil {
 		return nil, err
 	}
 	limit := pageSize(p.Limit)
 	f := saga.Filter{
-		Name: deref(p.Name), State: saga.State(deref(p.State)), After: deref(p.Since), Before: deref(p.Until), Limit: limit + 1,
+		Name: rest.Deref(p.Name), State: saga.State(rest.Deref(p.State)), After: rest.Deref(p.Since), Before: rest.Deref(p.Until), Limit: limit + 1,
 	}
 	if at.ID != "" {
 		f.Next.Name, f.Next.ID = split(at.ID)
@@ -45,8 +45,8 @@ func (s server) ListSagas(ctx context.Context, r ListSagasRequestObject) (ListSa
 
 func wireSaga(i saga.Info) Saga {
 	return Saga{
-		Name: i.Name, ID: i.ID, State: SagaState(i.State), Step: optional(i.Step), Attempts: int64(i.Attempts), Cause: optional(i.Cause),
-		Error: optional(i.Error), DueAt: optional(i.DueAt), Deadline: optional(i.Deadline), CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt,
+		Name: i.Name, ID: i.ID, State: SagaState(i.State), Step: rest.Optional(i.Step), Attempts: int64(i.Attempts), Cause: rest.Optional(i.Cause),
+		Error: rest.Optional(i.Error), DueAt: rest.Optional(i.DueAt), Deadline: rest.Optional(i.Deadline), CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt,
 	}
 }
 
@@ -68,8 +68,8 @@ func (s server) GetSaga(ctx context.Context, r GetSagaRequestObject) (GetSagaRes
 	}
 	for i, e := range d.History {
 		out.History[i] = SagaEvent{
-			Kind: e.Kind, Step: optional(e.Step), Attempts: optional(int64(e.Attempts)), Error: optional(e.Error), BeganAt: e.Began,
-			EndedAt: optional(e.Ended),
+			Kind: e.Kind, Step: rest.Optional(e.Step), Attempts: rest.Optional(int64(e.Attempts)), Error: rest.Optional(e.Error), BeganAt: e.Began,
+			EndedAt: rest.Optional(e.Ended),
 		}
 	}
 	return out, nil
@@ -103,7 +103,7 @@ func (s server) RetrySagas(ctx context.Context, r RetrySagasRequestObject) (Retr
 	}
 	b := r.Body
 	o, err := m.RetrySagas(ctx, saga.Filter{
-		Name: deref(b.Name), State: saga.State(deref(b.State)), After: deref(b.Since), Before: deref(b.Until), Limit: int(deref(b.Limit)),
-	}, repair.Bulk{DryRun: deref(b.DryRun), All: deref(b.All)})
+		Name: rest.Deref(b.Name), State: saga.State(rest.Deref(b.State)), After: rest.Deref(b.Since), Before: rest.Deref(b.Until), Limit: int(rest.Deref(b.Limit)),
+	}, repair.Bulk{DryRun: rest.Deref(b.DryRun), All: rest.Deref(b.All)})
 	return RetrySagas200JSONResponse(outcome(o)), err
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"cleave/platform/rest"
 	"cleave/platform/traffic"
 )
 
@@ -21,7 +22,7 @@ func (s server) GetTraffic(context.Context, GetTrafficRequestObject) (GetTraffic
 	}
 	for i, a := range seen.Sources {
 		w := EdgeSource{
-			Kind: EdgeSourceKind(a.Kind), Module: a.Module, Name: a.Name, Event: optional(a.Event), Runs: a.Runs,
+			Kind: EdgeSourceKind(a.Kind), Module: a.Module, Name: a.Name, Event: rest.Optional(a.Event), Runs: a.Runs,
 			InBytes: a.InBytes, OutBytes: a.OutBytes, Took: wireDurations(a.Took),
 			Calls: wireCounts(a.Calls), Publishes: make([]EdgeEvents, len(a.Publishes)), Starts: wireCounts(a.Starts),
 		}
