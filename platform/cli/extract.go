@@ -70,11 +70,7 @@ func (a *app) move(ctx context.Context, r remote, name, to string, compare time.
 	if compare != 0 && (compare < time.Second || compare > 10*time.Second) {
 		return fault.New(fault.Invalid, "compare_invalid", "--compare is %s, allowed: 0, or 1s to 10s", compare)
 	}
-	s, err := a.connect(r)
-	if err != nil {
-		return err
-	}
-	before, err := s.placement(ctx)
+	s, before, err := a.placed(ctx, r)
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,14 @@ func (s *server) placement(ctx context.Context) (p placement, err error) {
 	return p, err
 }
 
+// placed asks a server where everything is.
+func (a *app) placed(ctx context.Context, r remote) (s *server, p placement, err error) {
+	if s, err = a.connect(r); err == nil {
+		p, err = s.placement(ctx)
+	}
+	return s, p, err
+}
+
 // change sends a change of what was read last, and reads again when something else has moved meanwhile.
 func (s *server) change(ctx context.Context, path string, body any) (p placement, err error) {
 	const attempts = 5
@@ -97,11 +105,7 @@ func (a *app) edge() *cobra.Command {
 		Use:   "list",
 		Short: "List the edges of a running server",
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.connect(r)
-			if err != nil {
-				return err
-			}
-			p, err := s.placement(c.Context())
+			_, p, err := a.placed(c.Context(), r)
 			if err != nil {
 				return err
 			}
@@ -156,11 +160,7 @@ func (a *app) placing() []*cobra.Command {
 	where := &cobra.Command{
 		Use: "where", Short: "Show which modules a running server runs, and where it sends the requests for the others",
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.connect(r)
-			if err != nil {
-				return err
-			}
-			p, err := s.placement(c.Context())
+			_, p, err := a.placed(c.Context(), r)
 			if err != nil {
 				return err
 			}
@@ -186,11 +186,7 @@ func (a *app) placing() []*cobra.Command {
 }
 
 func (a *app) place(ctx context.Context, r remote, name string, runs bool, requests string) error {
-	s, err := a.connect(r)
-	if err != nil {
-		return err
-	}
-	p, err := s.placement(ctx)
+	s, p, err := a.placed(ctx, r)
 	if err != nil {
 		return err
 	}
