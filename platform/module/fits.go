@@ -82,9 +82,9 @@ func (h *Host) pipeIdentity(ctx context.Context) string {
 }
 
 // fits returns a peer.Options.Check: whether this process may use the module at the other end of a connection. It waits for piped.
-func (h *Host) fits(s Spec, piped <-chan struct{}) func(context.Context, grpc.ClientConnInterface) error {
+func (h *Host) fits(s Spec, piped <-chan struct{}) func(context.Context, string, grpc.ClientConnInterface) error {
 	var told sync.Map // what has been logged
-	return func(ctx context.Context, conn grpc.ClientConnInterface) error {
+	return func(ctx context.Context, addr string, conn grpc.ClientConnInterface) error {
 		select {
 		case <-piped:
 		case <-ctx.Done():

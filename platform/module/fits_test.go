@@ -61,7 +61,7 @@ func field(m *descriptorpb.DescriptorProto, name string) *descriptorpb.FieldDesc
 	return nil
 }
 
-// two starts alpha, and beta, which calls it, in two processes, alpha with other contracts.
+// two starts beta, which calls alpha, and then alpha in another process with other contracts.
 func two(t *testing.T, contracts *protoregistry.Files, change ...func(called, calls *config.Config)) (host *module.Host, client *testpb.TestServiceClient, addr string) {
 	t.Helper()
 	ca, err := authority.Open(t.TempDir(), "example.org", time.Now)
@@ -75,11 +75,46 @@ func two(t *testing.T, contracts *protoregistry.Files, change ...func(called, ca
 	for _, fn := range change {
 		fn(called, calls)
 	}
-	callee, err := module.NewHost(called, module.Options{Version: "2.0", Exact: true, Contracts: contracts}, specs...)
+	host = moduletest.Start(t, calls, specs...)
+	run(t, called, contracts, specs)
+	return host, client, addr
+}
+
+// run starts a process of the release 2.0.
+func run(t *testing.T, cfg *config.Config, contracts *protoregistry.Files, specs []module.Spec) {
+	t.Helper()
+	h, err := module.NewHost(cfg, module.Options{Version: "2.0", Exact: true, Contracts: contracts}, specs...)
 	require.NoError(t, err)
-	require.NoError(t, callee.Start(t.Context()))
-	t.Cleanup(func() { require.NoError(t, callee.Stop(context.WithoutCancel(t.Context()))) })
-	return moduletest.Start(t, calls, specs...), client, addr
+	require.NoError(t, h.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, h.Stop(context.WithoutCancel(t.Context()))) })
+}
+
+// Of the processes that a starting one finds, one must fit.
+func TestProcesses_IncompatibleAtStart(t *testing.T) {
+	t.Parallel()
+	const why = `the release "2.0" of the module alpha there does not fit the release "test" here: of the method grpc.testing.TestService/UnaryCall, ` +
+		"the field response_size = 2 of grpc.testing.SimpleRequest is int32 here and string there; run releases with compatible contracts in both processes"
+	ca, err := authority.Open(t.TempDir(), "example.org", time.Now)
+	require.NoError(t, err)
+	alpha := serving(withKeys(t, spec("alpha", hello)), callPolicy)
+	alpha.Keys = "/.well-known/jwks.json"
+	beta, client := calling(spec("beta", hello, "alpha"))
+	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
+	good, bad := freeAddr(t), freeAddr(t)
+	run(t, process(t, ca, bad, specs, "alpha"), otherRelease(t, func(m *descriptorpb.DescriptorProto) {
+		field(m, "response_size").Type = descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum()
+	}), specs)
+	refused, err := module.NewHost(process(t, ca, bad, specs, "beta", "gamma"), module.Options{Version: "test"}, specs...)
+	require.NoError(t, err)
+	require.EqualError(t, refused.Start(t.Context()), "topology.peers.alpha is "+bad+": "+why)
+
+	run(t, process(t, ca, good, specs, "alpha"), nil, specs)
+	host := moduletest.Start(t, process(t, ca, bad+","+good, specs, "beta", "gamma"), specs...)
+	echoes(t, *client)
+	_, body := get(t, host.URL()+"/readyz?verbose")
+	require.Contains(t, body, "[+] module alpha ok\n")
+	require.Contains(t, body, "[+] module alpha at "+good+" ok\n")
+	require.Contains(t, body, "[-] module alpha at "+bad+" failed: refused: "+why+"\n")
 }
 
 func TestProcesses_Incompatible(t *testing.T) {

@@ -221,6 +221,10 @@ func (h *Host) Start(ctx context.Context) (err error) {
 	if err := h.assemble(ctx); err != nil {
 		return err
 	}
+	h.serveProcesses()
+	if err := h.refuseMisfits(ctx); err != nil {
+		return err
+	}
 	if err := h.serve(); err != nil {
 		return err
 	}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -127,7 +129,32 @@ func (l *links) peer(module, address string) (*peer.Peer, error) {
 	return p, err
 }
 
-// serveProcesses answers other processes: calls of the modules that run here,
+// settleTimeout bounds the wait for processes that do not answer when this one starts.
+const settleTimeout = 3 * time.Second
+
+// refuseMisfits fails when none of the processes that run a module which this one needs fits. One that is away may.
+func (h *Host) refuseMisfits(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	var errs []error
+	for _, s := range h.specs {
+		address := h.requestsOf(s.Name)
+		if address == Here {
+			continue
+		}
+		p, err := h.links.peer(s.Name, address)
+		if err != nil {
+			return err
+		}
+		p.Settle(ctx)
+		if err := p.Misfit(); err != nil {
+			errs = append(errs, fmt.Errorf("topology.peers.%s is %s: %w", s.Name, address, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// serveProcesses answers other processes: calls of the modules that are offered,
 // and requests of clients that they took.
 func (h *Host) serveProcesses() {
 	l := h.links
@@ -135,9 +162,6 @@ func (h *Host) serveProcesses() {
 		return
 	}
 	l.health = health.NewServer()
-	for _, r := range h.modules() {
-		h.offer(r)
-	}
 	l.server = grpc.NewServer(append(append(peer.ServerOptions(), trust.Guard()...), grpc.Creds(l.self.ServerCredentials()), grpc.UnknownServiceHandler(l.services.Serve))...)
 	grpc_health_v1.RegisterHealthServer(l.server, l.health)
 	peerv1.RegisterPeerServiceServer(l.server, describer{host: h})
@@ -231,6 +255,9 @@ func (h *Host) checkPeers() (checks []rest.Check) {
 			check.Err = fault.New(fault.Unavailable, "module_away", "the connection is %s: %s", state.Status, state.Error)
 		}
 		checks = append(checks, check)
+		if p != nil {
+			checks = append(checks, replicas(name, p.State().Addresses)...)
+		}
 	}
 	for _, s := range h.specs {
 		if address := h.requestsOf(s.Name); address != Here {
@@ -243,6 +270,21 @@ func (h *Host) checkPeers() (checks []rest.Check) {
 				add("edge "+e.from+" to "+e.to, e.to, where)
 			}
 		}
+	}
+	return checks
+}
+
+// replicas are the states of each of several processes with a module.
+func replicas(name string, addresses []peer.Address) (checks []rest.Check) {
+	if len(addresses) < 2 {
+		return nil
+	}
+	for _, a := range addresses {
+		check := rest.Check{Name: name + " at " + a.Addr}
+		if a.Health != peer.Serving {
+			check.Err = fault.New(fault.Unavailable, "replica_away", "%s", strings.TrimSuffix(string(a.Health)+": "+a.Error, ": "))
+		}
+		checks = append(checks, check)
 	}
 	return checks
 }

@@ -116,7 +116,9 @@ func (h *Host) serve() error {
 		Handler: h, ReadHeaderTimeout: h.cfg.HTTP.HeaderTimeout, IdleTimeout: h.cfg.HTTP.IdleTimeout, MaxHeaderBytes: h.cfg.HTTP.MaxHeader,
 		BaseContext: func(net.Listener) context.Context { return context.Background() },
 	}
-	h.serveProcesses()
+	for _, r := range h.modules() {
+		h.offer(r)
+	}
 	server, listener := h.server, h.listener
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

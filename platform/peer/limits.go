@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc/balancer/roundrobin"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -46,7 +45,7 @@ const (
 // health checks, and retries of the methods whose contract in files says that repeating them changes nothing.
 func serviceConfig(module string, limits Limits, files *protoregistry.Files) (string, error) {
 	config := map[string]any{
-		"loadBalancingConfig": []any{map[string]any{roundrobin.Name: map[string]any{}}},
+		"loadBalancingConfig": []any{map[string]any{balancing: map[string]any{}}},
 		"healthCheckConfig":   map[string]any{"serviceName": module},
 	}
 	if names := idempotent(module, files); len(names) > 0 && limits.Attempts > 1 {

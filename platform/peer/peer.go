@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -53,9 +52,9 @@ type Options struct {
 	Now         func() time.Time              // default: time.Now
 	// Contracts tell which methods may be retried; default: those linked into the binary.
 	Contracts *protoregistry.Files
-	// Check asks the process at the other end of conn whether it fits this one, and returns Incompatible if not. It is called at each
-	// connection and now and then; calls wait for the first answer. Other errors count as a yes. Default: everything fits.
-	Check func(ctx context.Context, conn grpc.ClientConnInterface) error
+	// Check asks the replica at addr, at the other end of conn, whether it fits this process, and returns Incompatible if not. It is
+	// called at each connection and now and then; calls wait for the first answer. Other errors count as a yes. Default: everything fits.
+	Check func(ctx context.Context, addr string, conn grpc.ClientConnInterface) error
 }
 
 // Peer is a connection to every replica of a module in other processes. Its errors are gRPC statuses; rpc.Edge makes faults of them.
@@ -63,9 +62,9 @@ type Peer struct {
 	o       Options
 	conn    *grpc.ClientConn
 	tracker *tracker
+	ctx     context.Context // until Close
 	stop    context.CancelFunc
 	watched sync.WaitGroup
-	verdict atomic.Pointer[verdict]
 
 	mu    sync.Mutex
 	edges []*Edge
@@ -103,10 +102,10 @@ func Dial(o Options) (*Peer, error) {
 		perCall = grpc.WithPerRPCCredentials(o.PerCall)
 	}
 	p := &Peer{o: o, tracker: newTracker(o.Now)}
-	p.decide(o.Check == nil, nil)
+	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.conn, err = grpc.NewClient(target,
 		perCall,
-		grpc.WithResolvers(observed{builder, p.tracker}),
+		grpc.WithResolvers(observed{builder, p}),
 		grpc.WithAuthority(o.Module),
 		grpc.WithTransportCredentials(watchedCredentials{o.Credentials, p.tracker}),
 		grpc.WithContextDialer(p.tracker.dial),
@@ -125,10 +124,8 @@ func Dial(o Options) (*Peer, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "peer_target", "the target %q of module %s cannot be used", o.Target, o.Module).Wrap(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	p.stop = stop
 	p.conn.Connect()
-	p.watched.Go(func() { p.watch(ctx) })
+	p.watched.Go(p.watch)
 	return p, nil
 }
 
@@ -143,21 +140,16 @@ func ServerOptions() []grpc.ServerOption {
 	}
 }
 
-// Invoke performs a unary call on one replica. Where Options.Check refuses the far side, it returns an Unavailable fault, code
+// Invoke performs a unary call on one replica. Where Options.Check refuses all that there are, it returns an Unavailable fault, code
 // peer_incompatible, and so does NewStream.
 func (p *Peer) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	if err := p.admit(ctx); err != nil {
-		return err
-	}
-	return p.conn.Invoke(ctx, method, args, reply, opts...)
+	return plain(p.conn.Invoke(ctx, method, args, reply, opts...))
 }
 
 // NewStream opens a stream to one replica.
 func (p *Peer) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	if err := p.admit(ctx); err != nil {
-		return nil, err
-	}
-	return p.conn.NewStream(ctx, desc, method, opts...)
+	s, err := p.conn.NewStream(ctx, desc, method, opts...)
+	return s, plain(err)
 }
 
 // Close ends the connections; calls under way fail.
@@ -169,26 +161,39 @@ func (p *Peer) Close() error {
 }
 
 // Ready returns once a replica serves the module. It returns an Unavailable fault that says what is wrong when ctx ends before, code
-// peer_unavailable, or when the far side does not fit, code peer_incompatible.
+// peer_unavailable, or when no replica fits, code peer_incompatible.
 func (p *Peer) Ready(ctx context.Context) error {
 	for {
-		s, v := p.conn.GetState(), p.verdict.Load()
-		switch {
-		case v.err != nil:
-			return v.err
-		case s == connectivity.Ready && v.decided:
+		s := p.conn.GetState()
+		if s == connectivity.Ready {
 			return nil
-		case s == connectivity.Ready:
-			select {
-			case <-v.replaced:
-			case <-ctx.Done():
-			}
-		default:
-			p.conn.WaitForStateChange(ctx, s)
 		}
-		if ctx.Err() != nil {
+		if err := p.Misfit(); err != nil {
+			return err
+		}
+		if !p.conn.WaitForStateChange(ctx, s) {
 			state := p.State()
 			return fault.New(fault.Unavailable, "peer_unavailable", "module %s at %s is %s: %s", p.o.Module, p.o.Target, state.Status, state.Error)
 		}
 	}
+}
+
+// Settle returns when the connection is Ready or Failing, or ctx ends.
+func (p *Peer) Settle(ctx context.Context) {
+	for s := p.conn.GetState(); statusOf(s) == Connecting && p.conn.WaitForStateChange(ctx, s); s = p.conn.GetState() {
+	}
+}
+
+// Misfit returns why the replicas do not fit if there are any and none does: an Unavailable fault, code peer_incompatible.
+func (p *Peer) Misfit() error {
+	addresses := p.tracker.state().Addresses
+	for _, a := range addresses {
+		if a.Health != Refused {
+			return nil
+		}
+	}
+	if len(addresses) == 0 {
+		return nil
+	}
+	return Incompatible("%s", addresses[0].Error)
 }

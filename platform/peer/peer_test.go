@@ -135,7 +135,7 @@ func TestPeer_Balances(t *testing.T) {
 	require.Empty(t, s.Error)
 	require.Len(t, s.Addresses, 2)
 	for _, x := range s.Addresses {
-		require.Equal(t, peer.Ready, x.Status)
+		require.Equal(t, peer.Serving, x.Health)
 	}
 }
 
@@ -150,10 +150,10 @@ func TestPeer_ReplicaDiesAndReturns(t *testing.T) {
 		require.NoError(t, call(t, p), "the other one serves")
 	}
 	require.Equal(t, peer.Ready, p.State().Status)
-	require.Equal(t, peer.Failing, state(p, a.addr).Status)
+	require.Equal(t, peer.Unreachable, state(p, a.addr).Health)
 	again := serve(t, a.addr, nil)
 	reaches(t, p, again)
-	require.Equal(t, peer.Ready, state(p, a.addr).Status)
+	require.Equal(t, peer.Serving, state(p, a.addr).Health)
 }
 
 func state(p *peer.Peer, addr string) peer.Address {

@@ -125,19 +125,19 @@ func (l *lookups) look(ctx context.Context) {
 	}
 }
 
-// observed tells the tracker which addresses any builder finds.
+// observed tells a Peer which addresses any builder finds, and the balancer which Peer it is for.
 type observed struct {
 	resolver.Builder
-	tracker *tracker
+	peer *Peer
 }
 
 func (o observed) Build(target resolver.Target, cc resolver.ClientConn, opts resolver.BuildOptions) (resolver.Resolver, error) {
-	return o.Builder.Build(target, observedConn{cc, o.tracker}, opts)
+	return o.Builder.Build(target, observedConn{cc, o.peer}, opts)
 }
 
 type observedConn struct {
 	resolver.ClientConn
-	tracker *tracker
+	peer *Peer
 }
 
 func (c observedConn) UpdateState(s resolver.State) error {
@@ -150,11 +150,11 @@ func (c observedConn) UpdateState(s resolver.State) error {
 			addresses = append(addresses, a.Addr)
 		}
 	}
-	c.tracker.resolved(addresses)
-	return c.ClientConn.UpdateState(s)
+	c.peer.tracker.resolved(addresses)
+	return c.ClientConn.UpdateState(c.peer.mark(s))
 }
 
 func (c observedConn) ReportError(err error) {
-	c.tracker.unresolved(err)
+	c.peer.tracker.unresolved(err)
 	c.ClientConn.ReportError(err)
 }

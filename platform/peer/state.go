@@ -46,13 +46,24 @@ type Breaker struct {
 	State  string `json:"state"` // closed, half-open or open
 }
 
-// Address is the connection to one replica. Ready means connected and trusted; its health service may still say that it does not
-// serve the module.
+// Health is whether one replica gets calls, and why not.
+type Health string
+
+// The healths.
+const (
+	Serving     Health = "serving"     // calls go there
+	NotServing  Health = "not serving" // it is connected, and its health service does not say that it serves the module
+	Refused     Health = "refused"     // it is connected and does not fit, see Options.Check
+	Unreachable Health = "unreachable" // there is no connection, and it is tried again all the time
+	Unknown     Health = "unknown"     // it has not answered yet
+)
+
+// Address is one replica.
 type Address struct {
 	Addr   string    `json:"addr"`
-	Status Status    `json:"status"`
+	Health Health    `json:"health"`
 	Since  time.Time `json:"since"`
-	Error  string    `json:"error,omitempty"`
+	Error  string    `json:"error,omitempty"` // why it gets no calls
 }
 
 // State tells how the connection stands.
@@ -68,65 +79,34 @@ func (p *Peer) State() State {
 		s.Error = ""
 		return s
 	}
-	if v := p.verdict.Load(); v.err != nil {
-		s.Error = words(v.err)
-		return s
-	}
-	for _, a := range s.Addresses {
-		if a.Error != "" {
-			s.Error = a.Error
+	for _, h := range []Health{Refused, NotServing, Unreachable} {
+		if i := slices.IndexFunc(s.Addresses, func(a Address) bool { return a.Health == h }); i >= 0 {
+			s.Error = s.Addresses[i].Error
+			return s
 		}
 	}
-	if s.Error != "" {
-		return s
-	}
-	connected := slices.ContainsFunc(s.Addresses, func(a Address) bool { return a.Status == Ready })
-	switch {
-	case connected && s.Status == Failing:
-		s.Error = "it answers, but its health service does not say that it serves " + p.o.Module
-	default:
-		s.Error = "no connection yet"
-	}
+	s.Error = cmp.Or(s.Error, "no connection yet")
 	return s
 }
 
-// watch follows the connection's state until ctx ends, asks the far side whether it fits, and logs each change between working and not.
-func (p *Peer) watch(ctx context.Context) {
+// watch follows the connection's state until Close, and logs each change between working and not.
+func (p *Peer) watch() {
 	log := p.o.Log.With("module", p.o.Module, "target", p.o.Target)
 	status := Connecting
-	defer p.decide(true, nil) // nobody waits any more
 	for {
 		s := p.conn.GetState()
-		wait, cancel := ctx, context.CancelFunc(func() {})
-		if p.o.Check != nil && s != connectivity.Ready {
-			p.decide(false, nil)
-		} else if p.o.Check != nil {
-			soon := p.tracker.takeFresh()
-			again := p.ask(ctx)
-			if soon {
-				again = askSoon
-			}
-			wait, cancel = context.WithTimeout(ctx, again)
-			p.tracker.onFresh(cancel)
-		}
-		now := statusOf(s)
-		if p.verdict.Load().err != nil {
-			now = Failing
-		}
-		if now != status {
+		if now := statusOf(s); now != status {
 			status = now
 			p.tracker.is(now)
 			switch now {
 			case Ready:
-				log.InfoContext(ctx, "peer is ready")
+				log.InfoContext(p.ctx, "peer is ready")
 			case Failing:
-				log.WarnContext(ctx, "peer is failing", "error", p.State().Error)
+				log.WarnContext(p.ctx, "peer is failing", "error", p.State().Error)
 			case Connecting:
 			}
 		}
-		p.conn.WaitForStateChange(wait, s)
-		cancel()
-		if ctx.Err() != nil {
+		if !p.conn.WaitForStateChange(p.ctx, s) {
 			return
 		}
 	}
@@ -143,14 +123,12 @@ func statusOf(s connectivity.State) Status {
 	}
 }
 
-// tracker knows each address by what its dials, handshakes and closed connections tell.
+// tracker knows each address by what its dials, handshakes and closed connections tell, and its gate.
 type tracker struct {
 	now       func() time.Time
 	mu        sync.Mutex
 	whole     State
 	addresses map[string]*replica
-	fresh     bool   // there is a connection since takeFresh
-	arrived   func() // to be called when there is
 }
 
 type replica struct {
@@ -190,7 +168,7 @@ func (t *tracker) resolved(addresses []string) {
 	}
 	for _, a := range addresses {
 		if t.addresses[a] == nil {
-			t.addresses[a] = &replica{Address: Address{Addr: a, Status: Connecting, Since: t.now()}}
+			t.addresses[a] = &replica{Address: Address{Addr: a, Health: Unknown, Since: t.now()}}
 		}
 	}
 }
@@ -210,51 +188,29 @@ func (t *tracker) connection(addr string, opened int, err error) {
 		return
 	}
 	r.conns += opened
-	if opened > 0 {
-		t.fresh = true
-		if t.arrived != nil {
-			t.arrived()
-		}
-	}
-	status, text := Ready, ""
-	if r.conns <= 0 {
-		r.conns, status, text = 0, Failing, words(err)
-	}
-	if r.Status != status {
-		r.Status, r.Since = status, t.now()
-	}
-	r.Error = text
-}
-
-// takeFresh reports whether a connection has been made since it was called last.
-func (t *tracker) takeFresh() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	was := t.fresh
-	t.fresh, t.arrived = false, nil
-	return was
-}
-
-// onFresh calls fn when a connection is made, at once if one has been since takeFresh.
-func (t *tracker) onFresh(fn func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.arrived = fn
-	if t.fresh {
-		fn()
+	switch {
+	case r.conns <= 0:
+		r.conns = 0
+		r.is(Unreachable, words(err), t.now())
+	case r.Health == Unreachable:
+		r.is(Unknown, "", t.now())
 	}
 }
 
-// connected is how many addresses have a connection.
-func (t *tracker) connected() (n int) {
+// says records what the gate of a replica that is connected has found.
+func (t *tracker) says(addr string, h Health, why string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, r := range t.addresses {
-		if r.conns > 0 {
-			n++
-		}
+	if r := t.addresses[addr]; r != nil && r.conns > 0 {
+		r.is(h, why, t.now())
 	}
-	return n
+}
+
+func (r *replica) is(h Health, why string, now time.Time) {
+	if r.Health != h {
+		r.Health, r.Since = h, now
+	}
+	r.Error = why
 }
 
 // dial is the dialer of every connection.

@@ -38,7 +38,7 @@ func Finds(t testing.TB, p *peer.Peer, addresses ...string) {
 		state := p.State()
 		found := map[string]bool{}
 		for _, a := range state.Addresses {
-			found[a.Addr] = a.Status == peer.Ready
+			found[a.Addr] = a.Health == peer.Serving
 		}
 		for _, a := range addresses {
 			if !found[a] {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -24,7 +25,7 @@ func TestPeer_Check(t *testing.T) {
 	var refuses atomic.Bool
 	refuses.Store(true)
 	r := serve(t, "127.0.0.1:0", nil)
-	p := dial(t, peer.Options{Target: r.addr, Check: func(context.Context, grpc.ClientConnInterface) error {
+	p := dial(t, peer.Options{Target: r.addr, Check: func(context.Context, string, grpc.ClientConnInterface) error {
 		if refuses.Load() {
 			return peer.Incompatible("it speaks French")
 		}
@@ -48,11 +49,52 @@ func TestPeer_Check(t *testing.T) {
 	require.Eventually(t, func() bool { return fault.CodeOf(call(t, p)) == "peer_incompatible" }, 20*time.Second, 5*time.Millisecond, "another program at the address is asked again")
 }
 
+// Of several replicas one that does not fit gets no calls, and the others do.
+func TestPeer_CheckEachReplica(t *testing.T) {
+	t.Parallel()
+	a, b := serve(t, "127.0.0.1:0", nil), serve(t, "127.0.0.1:0", nil)
+	var french atomic.Pointer[string]
+	french.Store(&a.addr)
+	p := dial(t, peer.Options{Target: a.addr + "," + b.addr, Check: func(_ context.Context, addr string, _ grpc.ClientConnInterface) error {
+		if who := french.Load(); who == nil || *who == addr {
+			return peer.Incompatible("it speaks French")
+		}
+		return nil
+	}})
+	for range 10 {
+		require.NoError(t, call(t, p))
+	}
+	require.Zero(t, a.calls.Load())
+	require.NoError(t, p.Ready(t.Context()))
+	require.NoError(t, p.Misfit())
+	require.Eventually(t, func() bool { return state(p, a.addr).Health == peer.Refused && p.State().Status == peer.Ready }, 20*time.Second, 5*time.Millisecond)
+	require.Equal(t, "it speaks French", state(p, a.addr).Error)
+	require.Equal(t, peer.Serving, state(p, b.addr).Health)
+
+	b.health.SetServingStatus("user", healthpb.HealthCheckResponse_NOT_SERVING)
+	require.Eventually(t, func() bool { return state(p, b.addr).Health == peer.NotServing }, 20*time.Second, 5*time.Millisecond)
+	require.NoError(t, p.Misfit(), "the other one may fit")
+	require.Error(t, call(t, p))
+	require.Zero(t, a.calls.Load())
+	b.server.Stop()
+	require.Eventually(t, func() bool { return state(p, b.addr).Health == peer.Unreachable }, 20*time.Second, 5*time.Millisecond)
+
+	french.Store(&b.addr)
+	reaches(t, p, a)
+	require.Equal(t, peer.Serving, state(p, a.addr).Health)
+	french.Store(nil)
+	serve(t, b.addr, nil)
+	a.server.Stop()
+	serve(t, a.addr, nil)
+	require.Eventually(t, func() bool { return fault.CodeOf(p.Misfit()) == "peer_incompatible" }, 20*time.Second, 5*time.Millisecond)
+	require.Equal(t, "peer_incompatible", fault.CodeOf(call(t, p)))
+}
+
 // A release that cannot describe itself is believed to fit.
 func TestPeer_CheckUnknown(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
-	p := dial(t, peer.Options{Target: serve(t, "127.0.0.1:0", nil).addr, Check: func(ctx context.Context, conn grpc.ClientConnInterface) error {
+	p := dial(t, peer.Options{Target: serve(t, "127.0.0.1:0", nil).addr, Check: func(ctx context.Context, _ string, conn grpc.ClientConnInterface) error {
 		_, err := peerv1.NewPeerServiceClient(conn).Describe(ctx, &peerv1.DescribeRequest{Module: "user"})
 		if status.Code(err) == codes.Unimplemented {
 			asked.Add(1)
