@@ -118,7 +118,7 @@ func New(o Options) *API {
 	a.routeHealth()
 	a.routeDocs()
 	a.routeMetrics()
-	a.handler = continueTrace(e)
+	a.handler = compressed(continueTrace(e))
 	if len(o.CORSOrigins) > 0 {
 		a.handler = crossOrigin(o.CORSOrigins).Handler(a.handler)
 	}

@@ -58,6 +58,7 @@ func (a *API) Away(name string, openapi []byte, paths []string, to Elsewhere) er
 // handOver lets the other process answer.
 func (a *API) handOver(to Elsewhere, endless bool) gin.HandlerFunc {
 	return func(c *gin.Context) {
+		asIs(c)
 		ctx, end := context.WithCancelCause(c.Request.Context())
 		defer end(nil)
 		if endless {

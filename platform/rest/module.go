@@ -134,6 +134,9 @@ func (m *mounted) serve(c *gin.Context) {
 		finish(c)
 		return
 	}
+	if op.tagged {
+		asIs(c)
+	}
 	ctx, cancel := m.limit(c.Request.Context(), op)
 	defer cancel()
 	if m.api.o.Exact && !op.streams {

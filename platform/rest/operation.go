@@ -41,6 +41,7 @@ type operation struct {
 	owner               string
 	ownerParam          string // of an owner "path:"
 	streams             bool
+	tagged              bool // its answer has an ETag
 	unitOfWork          bool
 	limit, limitBy      string // x-rate-limit and x-rate-limit-by
 	params              []*openapi3.Parameter
@@ -129,6 +130,7 @@ func (op *operation) compile(policy *auth.Policy) []error {
 		}
 	}
 	errs = append(errs, op.compileLimit()...)
+	op.tagged = tagged(o)
 	if ok := o.Responses.Status(http.StatusOK); ok != nil && ok.Value.Content[eventStream] != nil {
 		op.streams = true
 	}

@@ -30,6 +30,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   string
+	packed bool // it came compressed
 }
 
 // send makes a request; headers are pairs. A header "Chunked" sends a body of
@@ -65,7 +66,7 @@ func (d *door) send(method, path, token, body string, headers ...string) (answer
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, string(b)}, err
+	return answer{resp.StatusCode, resp.Header, string(b), resp.Uncompressed}, err
 }
 
 // framing are the headers that say how an answer was sent, not what it says: Date, and whether the length was known before.

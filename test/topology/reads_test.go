@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -132,6 +133,8 @@ func (s *script) lists() {
 		s.do(s.buyer, http.MethodGet, path, "")
 	}
 	s.do(s.other, http.MethodGet, "/api/v1/orders?cursor="+orders, "")
+	long := s.ask(s.admin, http.MethodGet, "/api/v1/orders?limit=100", "")
+	s.rec.add("a long list comes compressed", strconv.FormatBool(long.packed))
 }
 
 // money is read, and moved against the rules.
