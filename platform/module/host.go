@@ -176,7 +176,7 @@ func (h *Host) Run(ctx context.Context) error {
 		return err
 	}
 	debug.FreeOSMemory() // starting leaves several megabytes of garbage behind
-	releaseText()
+	releaseImage()
 	if _, chosen := os.LookupEnv("GOGC"); !chosen {
 		debug.SetGCPercent(serveGC)
 	}

@@ -2,4 +2,4 @@
 
 package module
 
-func releaseText() {}
+func releaseImage() {}
