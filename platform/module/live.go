@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"cleave/platform/event/broker"
 	"cleave/platform/fault"
 	"cleave/platform/ops"
+	opsv1 "cleave/platform/ops/v1"
 	"cleave/platform/rpc"
 )
 
@@ -23,6 +25,8 @@ const leaveMargin = 2 * time.Second // longer than a request may take
 // assemble opens and builds the modules with which the process starts, and the
 // API in front of them.
 func (h *Host) assemble(ctx context.Context) error {
+	reading := h.readDocuments()
+	defer reading.Wait()
 	opened, err := h.open(ctx, h.start)
 	if err != nil {
 		return err
@@ -52,6 +56,18 @@ func (h *Host) assemble(ctx context.Context) error {
 	})
 	_, err = h.openDoor()
 	return err
+}
+
+// readDocuments reads the OpenAPI documents that a door mounts, while the databases are opened: either takes about as long.
+func (h *Host) readDocuments() *sync.WaitGroup {
+	var reading sync.WaitGroup
+	for _, s := range h.specs {
+		if s.OpenAPI != nil {
+			reading.Go(func() { h.documents.Read(s.Name, s.OpenAPI) })
+		}
+	}
+	reading.Go(func() { h.documents.Read(ops.Name, opsv1.OpenAPI) })
+	return &reading
 }
 
 // modules are those that run here now.

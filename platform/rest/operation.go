@@ -62,19 +62,19 @@ type queryParam struct {
 // concurrent use, and what it gives is not to be changed.
 type Documents struct{ read sync.Map } // by module
 
-// load reads the document of a module, which is always the same one.
+// Read reads the document of a module, which is always the same one, ahead of whoever mounts it and learns whether it is valid.
+func (d *Documents) Read(module string, data []byte) { _, _ = d.load(module, data) }
+
+// load returns the document of a module. One that is being read is waited for.
 func (d *Documents) load(module string, data []byte) (*openapi3.T, error) {
 	if d == nil {
 		return loadDocument(data)
 	}
-	if doc, ok := d.read.Load(module); ok {
-		return doc.(*openapi3.T), nil
+	read, known := d.read.Load(module)
+	if !known {
+		read, _ = d.read.LoadOrStore(module, sync.OnceValues(func() (*openapi3.T, error) { return loadDocument(data) }))
 	}
-	doc, err := loadDocument(data)
-	if err == nil {
-		d.read.Store(module, doc)
-	}
-	return doc, err
+	return read.(func() (*openapi3.T, error))()
 }
 
 func loadDocument(data []byte) (*openapi3.T, error) {
