@@ -162,16 +162,18 @@ func (d *DB) lockMigrations(ctx context.Context) (*sql.DB, func() error, error) 
 	}, nil
 }
 
-// lockFile locks the data folder, since a file lock does not depend on a
-// database that may not exist yet.
+// lockFile locks a file beside the database, since a file lock does not depend
+// on a database that may not exist yet. A migration is not synchronised to the
+// disk by itself: the next commit of the module is, and all before it in the
+// log along with it. Until then a power failure can only make it run again.
 func (d *DB) lockFile(ctx context.Context) (*sql.DB, func() error, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
-	file := flock.New(filepath.Join(d.config.Dir, ".lock-migrate"))
+	file := flock.New(filepath.Join(d.config.Dir, ".lock-migrate-"+d.module))
 	if _, err := file.TryLockContext(ctx, 20*time.Millisecond); err != nil {
 		return nil, nil, errors.Join(err, file.Close())
 	}
-	pool, err := d.sqlitePool(1)
+	pool, err := d.sqlitePool(1, "synchronous(NORMAL)")
 	if err != nil {
 		return nil, nil, errors.Join(err, file.Close())
 	}
