@@ -23,7 +23,9 @@ func (a *app) serve() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			log := telemetry.NewLogger(a.Err, cfg.Log.Level, cfg.Log.Format)
+			lines := telemetry.NewLines(a.Err)
+			defer func() { _ = lines.Flush() }()
+			log := telemetry.NewLogger(lines, cfg.Log.Level, cfg.Log.Format)
 			// What libraries log by themselves is about single requests, which the access log tells better, but for their own failures.
 			slog.SetDefault(telemetry.NewLogger(a.Err, "error", cfg.Log.Format))
 			endTracing, err := telemetry.SetupTracing(c.Context(), cfg.Trace.Exporter, program, a.version, log)

@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -54,13 +55,17 @@ func NewLogger(w io.Writer, level, format string) *slog.Logger {
 		min = slog.LevelInfo
 	}
 	o := &slog.HandlerOptions{Level: min}
+	lines, _ := w.(*Lines)
 	if format == "text" || format == "" && isTerminal(w) {
-		return slog.New(&handler{base: slog.NewTextHandler(w, o)})
+		return slog.New(&handler{base: slog.NewTextHandler(w, o), lines: lines})
 	}
-	return slog.New(&handler{base: slog.NewJSONHandler(w, o)})
+	return slog.New(&handler{base: slog.NewJSONHandler(w, o), lines: lines})
 }
 
 func isTerminal(w io.Writer) bool {
+	if lines, ok := w.(*Lines); ok {
+		w = lines.out
+	}
 	f, ok := w.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd())
 }
@@ -111,11 +116,19 @@ func redactRecord(r slog.Record) slog.Record {
 	return out
 }
 
+var secretWords = [...]string{"password", "secret", "token", "authorization", "cookie", "dsn", "passwd"}
+
 func secretName(key string) bool {
-	key = strings.ToLower(key)
-	switch key[strings.LastIndexAny(key, "_-.")+1:] {
-	case "password", "secret", "token", "authorization", "cookie", "dsn", "passwd":
-		return true
+	for i := len(key) - 1; i >= 0; i-- {
+		if key[i] == '_' || key[i] == '-' || key[i] == '.' {
+			key = key[i+1:]
+			break
+		}
+	}
+	for _, word := range secretWords {
+		if strings.EqualFold(key, word) {
+			return true
+		}
 	}
 	return false
 }
@@ -125,6 +138,7 @@ func secretName(key string) bool {
 // the first group is therefore kept aside and applied after them.
 type handler struct {
 	base   slog.Handler
+	lines  *Lines // that base writes to; nil: another writer
 	nested []func(slog.Handler) slog.Handler
 }
 
@@ -140,21 +154,26 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
 		attrs = append(attrs, slog.String("trace_id", sc.TraceID().String()), slog.String("span_id", sc.SpanID().String()))
 	}
+	out := h.base
 	if len(h.nested) == 0 {
 		r.AddAttrs(attrs...)
-		return h.base.Handle(ctx, r)
+	} else {
+		out = out.WithAttrs(attrs)
+		for _, apply := range h.nested {
+			out = apply(out)
+		}
 	}
-	out := h.base.WithAttrs(attrs)
-	for _, apply := range h.nested {
-		out = apply(out)
+	err := out.Handle(ctx, r)
+	if h.lines != nil && r.Level >= slog.LevelWarn {
+		err = errors.Join(err, h.lines.Flush())
 	}
-	return out.Handle(ctx, r)
+	return err
 }
 
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	attrs = redact(attrs)
 	if len(h.nested) == 0 {
-		return &handler{base: h.base.WithAttrs(attrs)}
+		return &handler{base: h.base.WithAttrs(attrs), lines: h.lines}
 	}
 	return h.nest(func(b slog.Handler) slog.Handler { return b.WithAttrs(attrs) })
 }
@@ -164,5 +183,5 @@ func (h *handler) WithGroup(name string) slog.Handler {
 }
 
 func (h *handler) nest(apply func(slog.Handler) slog.Handler) slog.Handler {
-	return &handler{base: h.base, nested: append(h.nested[:len(h.nested):len(h.nested)], apply)}
+	return &handler{base: h.base, lines: h.lines, nested: append(h.nested[:len(h.nested):len(h.nested)], apply)}
 }

@@ -54,7 +54,9 @@ func serveBare([]string) error {
 	if err != nil {
 		return err
 	}
-	log := telemetry.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format)
+	lines := telemetry.NewLines(os.Stderr)
+	defer func() { _ = lines.Flush() }()
+	log := telemetry.NewLogger(lines, cfg.Log.Level, cfg.Log.Format)
 	host, err := module.NewHost(cfg, module.Options{Log: log, Out: os.Stderr, Version: "bench"}, bareModules()...)
 	if err != nil {
 		return err

@@ -67,7 +67,9 @@ func serve(args []string) error {
 		}
 		return wire(&e)
 	}
-	log := telemetry.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format)
+	lines := telemetry.NewLines(os.Stderr)
+	defer func() { _ = lines.Flush() }()
+	log := telemetry.NewLogger(lines, cfg.Log.Level, cfg.Log.Format)
 	if _, err := telemetry.SetupTracing(ctx, cfg.Trace.Exporter, "bench", "bench", log); err != nil {
 		return err
 	}
