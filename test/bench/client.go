@@ -15,7 +15,7 @@ import (
 // client is one keep-alive connection to a server. It is as cheap as HTTP/1.1
 // allows, because it runs on the cores that it measures.
 type client struct {
-	conn    net.Conn
+	conn    io.ReadWriteCloser
 	reader  *bufio.Reader
 	host    string
 	token   string // sent as bearer when it is not empty
@@ -31,9 +31,16 @@ func dial(addr, token string) (*client, error) {
 	return &client{conn: conn, reader: bufio.NewReader(conn), host: addr, token: token}, nil
 }
 
-// do sends one request. key is the Idempotency-Key, empty for none. The body
-// that it returns is valid until the next call.
+// do sends one request and waits for the answer. key is the Idempotency-Key,
+// empty for none. The body that it returns is valid until the next call.
 func (c *client) do(method, path, key string, body []byte) (status int, answer []byte, err error) {
+	if err = c.send(method, path, key, body); err != nil {
+		return 0, nil, err
+	}
+	return c.receive()
+}
+
+func (c *client) send(method, path, key string, body []byte) error {
 	b := append(c.request[:0], method...)
 	b = append(append(append(b, ' '), path...), " HTTP/1.1\r\nHost: "...)
 	b = append(b, c.host...)
@@ -49,10 +56,8 @@ func (c *client) do(method, path, key string, body []byte) (status int, answer [
 	}
 	b = append(append(b, "\r\n\r\n"...), body...)
 	c.request = b
-	if _, err = c.conn.Write(b); err != nil {
-		return 0, nil, err
-	}
-	return c.receive()
+	_, err := c.conn.Write(b)
+	return err
 }
 
 // receive reads a response. It knows of its headers only those that say how

@@ -75,6 +75,7 @@ func bench(args []string) (err error) {
 	fs.IntVar(&o.starts, "starts", 9, "how many fresh starts")
 	fs.IntVar(&o.rounds, "rounds", 5, "how many rounds")
 	fs.DurationVar(&o.round, "round", 4*time.Second, "length of a round, in whole seconds")
+	fs.StringVar(&o.app, "app", "", "measure the application at `PATH` instead of building it")
 	fs.StringVar(&o.profile, "profile", "", "also store profiles of the server in `FOLDER`")
 	if err = fs.Parse(args); err != nil {
 		return err
@@ -113,10 +114,11 @@ func bench(args []string) (err error) {
 }
 
 func (o *options) measure(ctx context.Context, b *bed, r *report) (err error) {
-	dir := b.TempDir()
-	o.app = filepath.Join(dir, "app")
-	if err = build(ctx, o.app); err != nil {
-		return err
+	if o.app == "" {
+		o.app = filepath.Join(b.TempDir(), "app")
+		if err = build(ctx, o.app); err != nil {
+			return err
+		}
 	}
 	for _, part := range []struct {
 		name string

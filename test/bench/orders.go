@@ -182,27 +182,31 @@ type workload func(ctx context.Context, n int, d time.Duration) (sample, error)
 
 func placeMany(c *cluster, s *server) workload {
 	return func(ctx context.Context, n int, d time.Duration) (sample, error) {
-		clients, err := c.shop.clients(s, n)
+		clients, err := c.shop.polled(s, n)
 		if err != nil {
 			return sample{}, err
 		}
 		defer closeAll(clients)
-		bodies := make([][]byte, n)
-		return drive(ctx, n, d, func(w int) (err error) {
-			bodies[w], err = c.shop.place(clients[w], bodies[w])
+		var body []byte
+		return converse(ctx, clients, d, func(w int) (err error) {
+			body, err = c.shop.order(clients[w], body)
 			return err
-		})
+		}, func(_, status int, answer []byte) error { return placed(status, answer) })
 	}
 }
 
 func readMany(c *cluster, s *server) workload {
 	return func(ctx context.Context, n int, d time.Duration) (sample, error) {
-		clients, err := c.shop.clients(s, n)
+		clients, err := c.shop.polled(s, n)
 		if err != nil {
 			return sample{}, err
 		}
 		defer closeAll(clients)
-		return drive(ctx, n, d, func(w int) error { return c.shop.read(clients[w], w%maxBuyers) })
+		ids := make([][]byte, n)
+		return converse(ctx, clients, d, func(w int) (err error) {
+			ids[w], err = c.shop.request(clients[w], w%maxBuyers)
+			return err
+		}, func(w, status int, answer []byte) error { return found(ids[w], status, answer) })
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -123,27 +124,60 @@ func numbers(n int) string {
 
 // place puts one order of two different products through the API.
 func (sh *shop) place(c *client, body []byte) ([]byte, error) {
+	body, err := sh.order(c, body)
+	if err != nil {
+		return body, err
+	}
+	status, answer, err := c.receive()
+	if err != nil {
+		return body, err
+	}
+	return body, placed(status, answer)
+}
+
+// order sends one order of two different products.
+func (sh *shop) order(c *client, body []byte) ([]byte, error) {
 	key := fmt.Sprintf("%016x-%015x", uint64(sh.run), sh.keys.Add(1))
 	body = append(body[:0], `{"lines":[{"product_id":"`+idPrefix...)
 	body = appendNumber(body, 1+rand.IntN(products/2))
 	body = append(body, `","quantity":1},{"product_id":"`+idPrefix...)
 	body = appendNumber(body, 1+products/2+rand.IntN(products/2))
 	body = append(body, `","quantity":1}]}`...)
-	status, answer, err := c.do(http.MethodPost, "/api/v1/orders", key, body)
-	if err == nil && status != http.StatusCreated {
-		err = fmt.Errorf("placing an order was answered %d: %s", status, answer)
+	return body, c.send(http.MethodPost, "/api/v1/orders", key, body)
+}
+
+func placed(status int, answer []byte) error {
+	if status != http.StatusCreated {
+		return fmt.Errorf("placing an order was answered %d: %s", status, answer)
 	}
-	return body, err
+	return nil
 }
 
 // read reads one of the old orders of buyer k through the API.
 func (sh *shop) read(c *client, k int) error {
-	mine := rand.IntN(oldOrders/len(sh.buyers)-1) + 1
-	status, answer, err := c.do(http.MethodGet, fmt.Sprintf("/api/v1/orders/%s%012d", idPrefix, mine*len(sh.buyers)+k), "", nil)
-	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("reading an order was answered %d: %s", status, answer)
+	id, err := sh.request(c, k)
+	if err != nil {
+		return err
 	}
-	return err
+	status, answer, err := c.receive()
+	if err != nil {
+		return err
+	}
+	return found(id, status, answer)
+}
+
+// request asks for one of the old orders of buyer k and returns its id.
+func (sh *shop) request(c *client, k int) (id []byte, err error) {
+	mine := rand.IntN(oldOrders/len(sh.buyers)-1) + 1
+	id = appendNumber([]byte(idPrefix), mine*len(sh.buyers)+k)
+	return id, c.send(http.MethodGet, "/api/v1/orders/"+string(id), "", nil)
+}
+
+func found(id []byte, status int, answer []byte) error {
+	if status != http.StatusOK || !bytes.Contains(answer, id) {
+		return fmt.Errorf("reading the order %s was answered %d: %s", id, status, answer)
+	}
+	return nil
 }
 
 func appendNumber(b []byte, n int) []byte {
@@ -156,7 +190,12 @@ func appendNumber(b []byte, n int) []byte {
 }
 
 // clients are n connections, each of another buyer.
-func (sh *shop) clients(s *server, n int) (all []*client, err error) {
+func (sh *shop) clients(s *server, n int) ([]*client, error) { return sh.connect(s, n, dial) }
+
+// polled are clients for converse.
+func (sh *shop) polled(s *server, n int) ([]*client, error) { return sh.connect(s, n, dialSocket) }
+
+func (sh *shop) connect(s *server, n int, dial func(addr, token string) (*client, error)) (all []*client, err error) {
 	for i := range n {
 		c, err := dial(s.addr, sh.buyers[i%len(sh.buyers)].token)
 		if err != nil {
