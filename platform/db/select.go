@@ -87,8 +87,9 @@ func (d *DB) eachNative(ctx context.Context, query string, args []any, fn func(s
 
 func readNative(ctx context.Context, conn *pgx.Conn, query string, args []any, fn func(scanner) error) error {
 	rows, err := conn.Query(ctx, query, args...)
+	scan := func(dest ...any) error { return scanNative(conn.TypeMap(), rows, dest) }
 	for err == nil && rows.Next() {
-		err = fn(rows.Scan)
+		err = fn(scan)
 	}
 	rows.Close()
 	if err == nil {
