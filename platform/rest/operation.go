@@ -44,13 +44,18 @@ type operation struct {
 	tagged              bool // its answer has an ETag
 	unitOfWork          bool
 	limit, limitBy      string // x-rate-limit and x-rate-limit-by
-	params              []*openapi3.Parameter
+	params              []parameter
 	query               map[string]queryParam
 	defaults            [][2]string      // name and value, of the query
 	body                *openapi3.Schema // nil: none
 	bodyRequired        bool
 	counted             sync.Once
 	handlers            int // in gin's chain
+}
+
+type parameter struct {
+	*openapi3.Parameter
+	uuid bool // a part of the path, of which nothing is asked but that it is a UUID
 }
 
 type queryParam struct {
@@ -173,7 +178,7 @@ func (op *operation) compileParams() (errs []error) {
 	var hasKey bool
 	for _, ref := range slices.Concat(op.route.Operation.Parameters, op.route.PathItem.Parameters) {
 		p := ref.Value
-		if slices.ContainsFunc(op.params, func(q *openapi3.Parameter) bool { return q.In == p.In && q.Name == p.Name }) {
+		if slices.ContainsFunc(op.params, func(q parameter) bool { return q.In == p.In && q.Name == p.Name }) {
 			continue // an operation's parameter hides the path's
 		}
 		if p.Schema == nil {
@@ -192,7 +197,7 @@ func (op *operation) compileParams() (errs []error) {
 			hasKey = true // checked where it is used, with codes of its own
 			continue
 		}
-		op.params = append(op.params, p)
+		op.params = append(op.params, parameter{p, p.In == openapi3.ParameterInPath && isUUID(schema)})
 	}
 	if op.unitOfWork && !hasKey {
 		errs = append(errs, errors.New("a POST must have the parameter Idempotency-Key"))
@@ -236,6 +241,6 @@ func (op *operation) checkAnswers() (errs []error) {
 	return errs
 }
 
-func isIfMatch(p *openapi3.Parameter) bool {
+func isIfMatch(p parameter) bool {
 	return p.In == openapi3.ParameterInHeader && p.Name == headerIfMatch
 }

@@ -140,25 +140,27 @@ func checkParams(c *gin.Context, op *operation) error {
 		return err
 	}
 	fields := checkQuery(op, query)
-	input := &openapi3filter.RequestValidationInput{Request: c.Request, QueryParams: query, Route: op.route, Options: paramOptions}
-	if len(c.Params) > 0 {
-		input.PathParams = make(map[string]string, len(c.Params))
-		for _, p := range c.Params {
-			input.PathParams[p.Key] = p.Value
-			if !plainText(p.Value) {
-				fields = append(fields, badText(p.Key))
-			}
+	for _, p := range c.Params {
+		if !plainText(p.Value) {
+			fields = append(fields, badText(p.Key))
 		}
 	}
 	if len(fields) > 0 {
 		return invalid(fault.Invalid, fields)
 	}
+	var input *openapi3filter.RequestValidationInput // what most operations ask of a path needs none
 	for _, p := range op.params {
+		if p.uuid && checkUUID(c.Param(p.Name)) == nil {
+			continue
+		}
 		if p.In == openapi3.ParameterInHeader && len(c.Request.Header.Values(p.Name)) > 1 {
 			fields = append(fields, repeated(p.Name))
 			continue
 		}
-		err := openapi3filter.ValidateParameter(c.Request.Context(), input, p)
+		if input == nil {
+			input = paramInput(c, op, query)
+		}
+		err := openapi3filter.ValidateParameter(c.Request.Context(), input, p.Parameter)
 		if err == nil {
 			continue
 		}
@@ -175,6 +177,17 @@ func checkParams(c *gin.Context, op *operation) error {
 	}
 	addDefaults(c.Request.URL, op, query)
 	return nil
+}
+
+func paramInput(c *gin.Context, op *operation, query url.Values) *openapi3filter.RequestValidationInput {
+	input := &openapi3filter.RequestValidationInput{Request: c.Request, QueryParams: query, Route: op.route, Options: paramOptions}
+	if len(c.Params) > 0 {
+		input.PathParams = make(map[string]string, len(c.Params))
+		for _, p := range c.Params {
+			input.PathParams[p.Key] = p.Value
+		}
+	}
+	return input
 }
 
 var noQuery = url.Values{} // never written to
@@ -242,7 +255,7 @@ func addDefaults(u *url.URL, op *operation, query url.Values) {
 }
 
 // paramFields translates an error of ValidateParameter.
-func paramFields(p *openapi3.Parameter, err error) []fault.Field {
+func paramFields(p parameter, err error) []fault.Field {
 	var parse *openapi3filter.ParseError
 	switch {
 	case errors.Is(err, openapi3filter.ErrInvalidRequired):

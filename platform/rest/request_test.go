@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/require"
 )
 
@@ -277,4 +278,16 @@ func TestIfMatch(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestIsUUID(t *testing.T) {
+	t.Parallel()
+	described := func() *openapi3.Schema {
+		return openapi3.NewStringSchema().WithFormat("uuid").WithMinLength(36).WithMaxLength(36)
+	}
+	require.True(t, isUUID(described()))
+	require.False(t, isUUID(described().WithMaxLength(40)), "left to kin-openapi")
+	require.False(t, isUUID(described().WithPattern("^0")))
+	require.False(t, isUUID(described().WithEnum("x")))
+	require.False(t, isUUID(openapi3.NewStringSchema().WithMinLength(36).WithMaxLength(36)))
 }

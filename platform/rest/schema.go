@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,14 +28,25 @@ func (f formatFunc) Validate(s string) error { return f(s) }
 
 // formats are the string formats that are checked besides kin-openapi's own date, date-time and byte.
 var formats = openapi3.WithStringFormatValidators(map[string]openapi3.StringFormatValidator{
-	"uuid": formatFunc(func(s string) error {
-		if len(s) != 36 {
-			return errors.New("not 36 characters")
-		}
-		_, err := uuid.Parse(s)
-		return err
-	}),
+	"uuid": formatFunc(checkUUID),
 })
+
+func checkUUID(s string) error {
+	if len(s) != uuidLen {
+		return fmt.Errorf("not %d characters", uuidLen)
+	}
+	return uuid.Validate(s)
+}
+
+const uuidLen = 36
+
+// isUUID reports whether all strings that checkUUID accepts, and no others, are as a schema describes.
+func isUUID(s *openapi3.Schema) bool {
+	exact := &openapi3.Schema{Type: &openapi3.Types{openapi3.TypeString}, Format: "uuid", MinLength: uuidLen, MaxLength: s.MaxLength}
+	described := *s
+	described.Title, described.Description, described.Example, described.Extensions = "", "", nil, nil
+	return s.MaxLength != nil && *s.MaxLength == uuidLen && reflect.DeepEqual(exact, &described)
+}
 
 var (
 	bodyOptions = []openapi3.SchemaValidationOption{
