@@ -142,6 +142,6 @@ func wire(env *module.Env) (module.Parts, error) {
 	})
 	return module.Parts{
 		RPC: api.Register(a), REST: api.Routes(a, env.Cursors), HTTP: provider, Keys: ring,
-		Background: []func(context.Context) error{a.PurgeSessions(env.Log), ring.Run},
+		Background: []func(context.Context) error{a.PurgeSessions(env.Log), a.AnswerRequests(env.Log), ring.Run},
 	}, nil
 }

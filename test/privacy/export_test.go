@@ -46,6 +46,7 @@ var notExported = map[string]string{
 	"user.reservations.updated_at":                "the times of the ledger entries",
 	"user.api_keys.hash":                          "a secret",
 	"user.mail_tokens":                            "secrets",
+	"user.mail_requests":                          "the address again, for moments",
 	"user.second_factors":                         "a secret",
 	"user.recovery_codes":                         "secrets",
 	"user.log_in_challenges":                      "secrets",

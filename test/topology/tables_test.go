@@ -131,7 +131,10 @@ func (s *script) settle() {
 		for _, module := range names {
 			d := s.site.open(s.t, module)
 			waiting := "SELECT (SELECT COUNT(*) FROM outbox) + (SELECT COUNT(*) FROM inbox WHERE state = 'pending') + (SELECT COUNT(*) FROM sagas WHERE state IN ('running', 'compensating'))"
-			if module == "notification" {
+			switch module {
+			case "user":
+				waiting += " + (SELECT COUNT(*) FROM mail_requests)"
+			case "notification":
 				waiting += " + (SELECT COUNT(*) FROM mails WHERE state = 'queued')"
 			}
 			_, rows := query(s.t, d, waiting)

@@ -40,10 +40,13 @@ type Deps struct {
 }
 
 // App offers the use cases.
-type App struct{ Deps }
+type App struct {
+	Deps
+	mailRequested chan struct{} // has one when a request for a mail has committed since the last look
+}
 
 // New returns the use cases on d.
-func New(d Deps) *App { return &App{d} }
+func New(d Deps) *App { return &App{Deps: d, mailRequested: make(chan struct{}, 1)} }
 
 // now is the time as the database keeps it.
 func (a *App) now() time.Time { return a.Now().UTC().Truncate(time.Microsecond) }

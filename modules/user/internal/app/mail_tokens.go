@@ -20,48 +20,6 @@ const (
 	resetTTL  = 20 * time.Minute
 )
 
-// RequestEmailVerification has a token mailed to the user who has an address that is not verified. For any other address it does the
-// same work and mails nothing, so that neither answer nor time tells whether there is such a user (ASVS 5.0 6.3.8).
-func (a *App) RequestEmailVerification(ctx context.Context, email string) error {
-	return a.requestMail(ctx, email, func(ctx context.Context, u domain.User) error {
-		if u.EmailVerified {
-			return a.mailNothing(ctx)
-		}
-		return a.askToVerify(ctx, u.ID, u.Email)
-	})
-}
-
-// RequestPasswordReset has a token mailed to the user who has an address. For any other address it does the same work and mails
-// nothing, as RequestEmailVerification does.
-func (a *App) RequestPasswordReset(ctx context.Context, email string) error {
-	return a.requestMail(ctx, email, func(ctx context.Context, u domain.User) error {
-		token, expires, err := a.mailToken(ctx, u.ID, u.Email, domain.ResetPassword, resetTTL)
-		if err != nil {
-			return err
-		}
-		return a.Events.Publish(ctx, u.ID, &userv1.UserPasswordResetRequested{UserId: u.ID, Token: token, ExpiresAt: timestamppb.New(expires)})
-	})
-}
-
-// requestMail calls ask for the user who has the address and may log in.
-func (a *App) requestMail(ctx context.Context, email string, ask func(context.Context, domain.User) error) error {
-	e, err := domain.NewEmail("/email", email)
-	if err != nil {
-		return err
-	}
-	u, err := a.Store.UserByEmail(ctx, e)
-	unknown := errors.Is(err, domain.ErrUserNotFound)
-	if err != nil && !unknown {
-		return err
-	}
-	return a.DB.Tx(ctx, func(ctx context.Context) error {
-		if unknown || u.Disabled {
-			return a.mailNothing(ctx)
-		}
-		return ask(ctx, u)
-	})
-}
-
 // askToVerify queues a mail to an address that asks a user to show that they read it.
 func (a *App) askToVerify(ctx context.Context, userID string, address domain.Email) error {
 	token, expires, err := a.mailToken(ctx, userID, address, domain.VerifyEmail, verifyTTL)
@@ -83,7 +41,7 @@ func (a *App) mailToken(ctx context.Context, userID string, address domain.Email
 	})
 }
 
-// mailNothing does the work of a mail for nobody.
+// mailNothing does the work of a mail for nobody, where an answer has to wait for it.
 func (a *App) mailNothing(ctx context.Context) error {
 	token, hash := newToken()
 	expires := a.now().Add(resetTTL)
