@@ -169,6 +169,15 @@ func (s *script) operators() {
 	s.until(s.buyer, "/api/v1/orders?limit=1", func(a answer) bool { return a.status == http.StatusOK })
 }
 
+// exports asks for all that the modules keep of somebody, which one process puts together, wherever the modules run.
+func (s *script) exports() {
+	s.settle()
+	for _, who := range []*user{nil, s.buyer, s.other, s.admin} {
+		s.do(who, http.MethodGet, "/api/v1/me/export", "")
+	}
+	s.do(s.buyer, http.MethodGet, "/api/v1/me/export?of="+s.other.id, "")
+}
+
 // keys are those of programs, and other log-ins.
 func (s *script) keys() {
 	k := s.do(s.buyer, http.MethodPost, "/api/v1/me/api-keys", fmt.Sprintf(`{"name":"report","scopes":["order:list"],"expires_in_days":9,"password":%q}`, password))
@@ -186,6 +195,7 @@ func (s *script) keys() {
 	s.do(robot, http.MethodGet, "/api/v1/orders?limit=1", "")
 	s.do(robot, http.MethodPost, "/api/v1/orders", lines(s.lamp, 1))
 	s.do(robot, http.MethodGet, "/api/v1/notifications", "")
+	s.do(robot, http.MethodGet, "/api/v1/me/export", "")
 	s.do(s.buyer, http.MethodGet, "/api/v1/me/api-keys", "")
 	s.do(s.buyer, http.MethodDelete, "/api/v1/me/api-keys/"+made.ID+made.Key.ID, "")
 	s.until(robot, "/api/v1/orders?limit=1", func(a answer) bool { return a.status == http.StatusUnauthorized })

@@ -86,7 +86,7 @@ func has(text string) func(answer) bool {
 func (s *script) run() {
 	for _, part := range []func(){
 		s.fronts, s.accounts, s.catalogue, s.badRequests, s.orders, s.rights, s.sagas, s.idempotency, s.notifications, s.lists,
-		s.money, s.openID, s.keys, s.operators, s.mailed, s.farewell,
+		s.money, s.openID, s.keys, s.operators, s.exports, s.mailed, s.farewell,
 	} {
 		part()
 	}
