@@ -116,6 +116,13 @@ func (d *DB) MigrationStatus(ctx context.Context, module fs.FS) (all []Status, e
 	return all, err
 }
 
+// SchemaVersion is the number of the last migration of the module, without the platform's, that the database has, whatever the binary
+// knows; 0 without one.
+func (d *DB) SchemaVersion(ctx context.Context) (version int64, err error) {
+	err = d.Conn(ctx).Raw("SELECT COALESCE(MAX(version_id), 0) FROM " + moduleSet + "_versions").Row().Scan(&version)
+	return version, err
+}
+
 // migrating calls fn with the platform's set, and the module's if it has one,
 // while no other process migrates this module's database.
 func (d *DB) migrating(ctx context.Context, module fs.FS, fn func([]set) error) (err error) {

@@ -3,7 +3,15 @@ package db
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 )
+
+// Identity names the database with the module's tables: every process on it reads the same text, and on another one another text.
+func (d *DB) Identity(ctx context.Context) (string, error) {
+	const size = 16
+	id, err := d.Secret(ctx, "database", size)
+	return hex.EncodeToString(id), err
+}
 
 // Secret returns the module's named secret of size random bytes: the first
 // replica to ask makes it, and all read the same.

@@ -2,7 +2,6 @@ package event
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -171,12 +170,11 @@ func (b *Bus) subscribe(ctx context.Context, live []*inbox) error {
 	ok := b.persist(ctx, "the pipe does not take the subscriptions", func() error {
 		subs := make([]Subscription, len(live))
 		for i, in := range live {
-			const size = 16
-			id, err := in.db.Secret(ctx, "database", size)
+			id, err := in.db.Identity(ctx)
 			if err != nil {
 				return err
 			}
-			in.sub.Database = hex.EncodeToString(id)
+			in.sub.Database = id
 			subs[i] = in.sub
 		}
 		err := b.o.Pipe.Subscribe(ctx, subs)

@@ -39,13 +39,17 @@ func NewTransport(conn grpc.ClientConnInterface) *Transport {
 
 // Proxy answers requests with what the module at the other end of a connection
 // says.
-type Proxy struct{ reverse *httputil.ReverseProxy }
+type Proxy struct {
+	reverse *httputil.ReverseProxy
+	serving func() bool
+	here    http.Handler
+}
 
 type outcomeKey struct{}
 
 // NewProxy sends over conn.
 func NewProxy(conn grpc.ClientConnInterface, log *slog.Logger) *Proxy {
-	return &Proxy{&httputil.ReverseProxy{
+	return &Proxy{reverse: &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", r.In.Host
 			r.Out.Host = r.In.Host
@@ -67,6 +71,10 @@ func NewProxy(conn grpc.ClientConnInterface, log *slog.Logger) *Proxy {
 	}}
 }
 
+// Else makes here answer what no other process does: what comes while serving says no, and what may be repeated and got no answer. Call it
+// before Serve.
+func (p *Proxy) Else(serving func() bool, here http.Handler) { p.serving, p.here = serving, here }
+
 // Serve answers r. An error means that nothing was written: a fault of kind
 // Unavailable, Timeout or Canceled, or why the body could not be read. An answer
 // that breaks off is a panic with http.ErrAbortHandler. A header that both
@@ -75,8 +83,25 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request) error {
 	if Handed(r.Context()) {
 		return failure(status.Error(codes.Unavailable, "two processes take each other for the one that has the module"))
 	}
+	if p.here != nil && !p.serving() {
+		p.here.ServeHTTP(&once{ResponseWriter: w}, r)
+		return nil
+	}
+	var sent []byte
+	again := p.here != nil && idempotent(r) && r.ContentLength >= 0 && r.ContentLength <= chunk
 	var err error
+	if again && r.Body != nil {
+		if sent, err = io.ReadAll(r.Body); err != nil {
+			return err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(sent))
+	}
 	p.reverse.ServeHTTP(&once{ResponseWriter: w}, r.WithContext(context.WithValue(r.Context(), outcomeKey{}, &err)))
+	if again && err != nil && fault.KindOf(err) == fault.Unavailable && r.Context().Err() == nil {
+		r.Body = io.NopCloser(bytes.NewReader(sent))
+		p.here.ServeHTTP(&once{ResponseWriter: w}, r)
+		return nil
+	}
 	return err
 }
 

@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
-
-	"google.golang.org/grpc"
 
 	"cleave/platform/auth"
 	"cleave/platform/db"
@@ -25,6 +24,7 @@ import (
 type door struct {
 	api     *rest.API
 	handler http.Handler
+	spare   *door        // see spareDoor; nil without a module that runs here and is asked elsewhere
 	active  atomic.Int64 // requests
 	tasks   tasks
 }
@@ -87,19 +87,28 @@ func (h *Host) newDoor(requests func(module string) string) (*door, error) {
 		Now: h.o.Now, Version: h.o.Version, Ready: h.ready, Exact: h.o.Exact, Traced: h.cfg.Trace.Exporter != "none",
 		Observer: h.metrics, Traffic: h.traffic, Metrics: h.publicMetrics(), Documents: &h.documents,
 	})
+	d := &door{api: api, tasks: tasks{fail: h.fail}}
+	var spare http.Handler
+	if slices.ContainsFunc(h.modules(), func(r *running) bool { return requests(r.spec.Name) != Here }) {
+		if d.spare, err = h.spareDoor(); err != nil {
+			return nil, err
+		}
+		spare = d.spare.handler
+	}
 	for _, s := range h.specs {
-		if err := h.mount(api, s, requests(s.Name)); err != nil {
+		if err := h.mount(api, s, requests(s.Name), spare); err != nil {
 			return nil, err
 		}
 	}
 	if err := h.mountOps(api); err != nil {
 		return nil, err
 	}
-	return &door{api: api, handler: api.Handler(), tasks: tasks{fail: h.fail}}, nil
+	d.handler = api.Handler()
+	return d, nil
 }
 
-// mount adds one module to the API.
-func (h *Host) mount(api *rest.API, s Spec, address string) error {
+// mount adds one module to the API. When it runs here but its requests go elsewhere, spare answers those that cannot go there.
+func (h *Host) mount(api *rest.API, s Spec, address string, spare http.Handler) error {
 	r := h.find(s.Name)
 	if r == nil || address != Here {
 		p, err := h.links.peer(s.Name, address)
@@ -109,11 +118,10 @@ func (h *Host) mount(api *rest.API, s Spec, address string) error {
 		if s.OpenAPI == nil {
 			return nil
 		}
-		var conn grpc.ClientConnInterface = p
-		if h.o.Faults.Front != nil {
-			conn = h.o.Faults.Front(s.Name, conn)
+		if r == nil {
+			spare = nil
 		}
-		return api.Away(s.Name, s.OpenAPI, s.Paths, front.NewProxy(conn, h.o.Log))
+		return api.Away(s.Name, s.OpenAPI, s.Paths, h.proxy(s.Name, p, spare))
 	}
 	if err := api.Standard(s.Name, s.Paths, r.db, r.parts.HTTP); err != nil {
 		return err
@@ -180,5 +188,8 @@ func (h *Host) limits() map[string]rest.Limit {
 func (d *door) leave(ctx context.Context) error {
 	d.tasks.stop()
 	d.api.EndStreams()
+	if d.spare != nil {
+		d.spare.api.EndStreams()
+	}
 	return rpc.Drained(ctx, &d.active)
 }

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"cleave/platform/event"
-	"cleave/platform/fault"
 	frontv1 "cleave/platform/front/v1"
 	"cleave/platform/peer"
 	peerv1 "cleave/platform/peer/v1"
@@ -60,8 +59,13 @@ func (d describer) Describe(ctx context.Context, req *peerv1.DescribeRequest) (*
 			methods = append(methods, c.Method)
 		}
 	}
+	migrated, err := r.db.SchemaVersion(ctx)
+	if err != nil {
+		h.o.Log.DebugContext(ctx, "the database does not say which schema it has", "module", r.spec.Name, "error", err)
+	}
 	return &peerv1.DescribeResponse{
 		Version: h.o.Version, Schema: schema, Pipe: h.pipeIdentity(ctx), Contract: peer.Contract(h.o.Contracts, methods, typeNames(r.spec.Publishes)),
+		Migrated: migrated, Database: r.database,
 	}, nil
 }
 
@@ -82,8 +86,10 @@ func (h *Host) pipeIdentity(ctx context.Context) string {
 }
 
 // fits returns a peer.Options.Check: whether this process may use the module at the other end of a connection. It waits for piped.
-func (h *Host) fits(s Spec, piped <-chan struct{}) func(context.Context, string, grpc.ClientConnInterface) error {
+// Replicas that stand, by their addresses, must share one database.
+func (h *Host) fits(s Spec, piped <-chan struct{}, standing func(addr string) bool) func(context.Context, string, grpc.ClientConnInterface) error {
 	var told sync.Map // what has been logged
+	databases := databases{of: map[string]string{}}
 	return func(ctx context.Context, addr string, conn grpc.ClientConnInterface) error {
 		select {
 		case <-piped:
@@ -109,24 +115,35 @@ func (h *Host) fits(s Spec, piped <-chan struct{}) func(context.Context, string,
 		if pipe := h.pipeIdentity(ctx); pipe != "" && d.GetPipe() != "" && pipe != d.GetPipe() {
 			return peer.Incompatible("the module %s there is on another event pipe than this process: events.pipe must name the same broker in both", s.Name)
 		}
+		if other := databases.other(addr, d.GetDatabase(), standing); other != "" {
+			return peer.Incompatible("the module %s there uses another database than the process at %s, which runs it too: let both use one, or name only one in topology.peers.%[1]s", s.Name, other)
+		}
 		return nil
 	}
 }
 
-// reach waits until the module answers at an address.
-func (h *Host) reach(ctx context.Context, module, address string) error {
-	p, err := h.links.peer(module, address)
-	if err != nil {
-		return err
+// databases are those of the replicas of a module.
+type databases struct {
+	mu sync.Mutex
+	of map[string]string // by address
+}
+
+// other returns the address of a replica that stands and uses another database than the one at addr, which is recorded if there is none.
+func (d *databases) other(addr, database string, stands func(addr string) bool) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.of, addr)
+	for other, its := range d.of {
+		if !stands(other) {
+			delete(d.of, other)
+		} else if database != "" && its != database {
+			return other
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
-	defer cancel()
-	if err := p.Ready(ctx); fault.CodeOf(err) == "peer_incompatible" {
-		return fault.New(fault.Conflict, "peer_incompatible", "the process at %s cannot be used: %s", address, fault.From(err).Message).Wrap(err)
-	} else if err != nil {
-		return fault.New(fault.Conflict, "module_away", "no process that runs the module %s can be reached at %s: %s", module, address, p.State().Error).Wrap(err)
+	if database != "" {
+		d.of[addr] = database
 	}
-	return nil
+	return ""
 }
 
 // needs is the contract of the module s as far as modules that run here rely on it, and that of requests.

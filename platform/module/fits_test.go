@@ -117,6 +117,28 @@ func TestProcesses_IncompatibleAtStart(t *testing.T) {
 	require.Contains(t, body, "[-] module alpha at "+bad+" failed: refused: "+why+"\n")
 }
 
+// Replicas of a module are on one database: of two with one each, which answer differently and share the events out, one gets no calls.
+func TestProcesses_Databases(t *testing.T) {
+	t.Parallel()
+	ca, err := authority.Open(t.TempDir(), "example.org", time.Now)
+	require.NoError(t, err)
+	alpha := serving(withKeys(t, spec("alpha", hello)), callPolicy)
+	alpha.Keys = "/.well-known/jwks.json"
+	beta, client := calling(spec("beta", hello, "alpha"))
+	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
+	one, other := freeAddr(t), freeAddr(t)
+	run(t, process(t, ca, one, specs, "alpha"), nil, specs)
+	host := moduletest.Start(t, process(t, ca, one+","+other, specs, "beta", "gamma"), specs...)
+	echoes(t, *client)
+	run(t, process(t, ca, other, specs, "alpha"), nil, specs)
+	require.EventuallyWithT(t, func(collect *assert.CollectT) {
+		_, body := get(t, host.URL()+"/readyz?verbose")
+		require.Contains(collect, body, "[+] module alpha at "+one+" ok\n")
+		require.Contains(collect, body, "[-] module alpha at "+other+" failed: refused: the module alpha there uses another database than the process at "+one+", which runs it too")
+	}, 10*time.Second, 10*time.Millisecond)
+	echoes(t, *client)
+}
+
 func TestProcesses_Incompatible(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -102,16 +102,17 @@ type Line struct{ Label, Value string }
 
 // running is a module between start and stop.
 type running struct {
-	spec    Spec
-	db      *db.DB
-	env     *Env
-	parts   Parts
-	edges   []*placedEdge
-	channel *rpc.Channel
-	bus     *event.Bus // nil when the host has one for all
-	feed    *revocation.Feed
-	rules   *policy.Store
-	tasks   tasks
+	spec     Spec
+	db       *db.DB
+	database string // which one db is, the same for all processes on it
+	env      *Env
+	parts    Parts
+	edges    []*placedEdge
+	channel  *rpc.Channel
+	bus      *event.Bus // nil when the host has one for all
+	feed     *revocation.Feed
+	rules    *policy.Store
+	tasks    tasks
 }
 
 // StartError is a failure before the process was ready: nothing was served.

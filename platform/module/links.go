@@ -69,9 +69,15 @@ func (h *Host) connect(ctx context.Context) (err error) {
 		if err != nil {
 			return nil, fmt.Errorf("topology.token_file: %w", err)
 		}
+		standing := func(addr string) bool {
+			l.mu.Lock()
+			p := l.peers[peerKey{module, address}]
+			l.mu.Unlock()
+			return p.Stands(addr)
+		}
 		return peer.Dial(peer.Options{
 			Module: module, Target: address, Credentials: l.self.ClientCredentials(module), PerCall: token, Limits: peer.Limits(t.Calls),
-			Resolvers: h.o.Resolvers, Log: h.o.Log, Now: h.o.Now, Contracts: h.o.Contracts, Check: h.fits(spec, l.piped),
+			Resolvers: h.o.Resolvers, Log: h.o.Log, Now: h.o.Now, Contracts: h.o.Contracts, Check: h.fits(spec, l.piped, standing),
 		})
 	}
 	for _, s := range h.start {

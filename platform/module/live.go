@@ -195,6 +195,9 @@ func (h *Host) SetEdge(ctx context.Context, caller, callee, target string, versi
 	if err != nil {
 		return err
 	}
+	if conn, err = h.orHere(conn, callee, where); err != nil {
+		return err
+	}
 	if err := r.record(ctx, "ops:process:write", "edge/"+caller+"/"+callee, map[string]string{"from": h.edgeTo(e), "to": where}); err != nil {
 		return err
 	}

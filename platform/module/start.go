@@ -47,9 +47,14 @@ func (h *Host) open(ctx context.Context, specs []Spec) ([]*running, error) {
 			}
 			if h.cfg.DB.MigrateOnStart {
 				_, err = d.Migrate(ctx, r.spec.Migrations)
+			} else {
+				err = d.CheckSchema(ctx, r.spec.Migrations)
+			}
+			if err != nil {
 				return err
 			}
-			return d.CheckSchema(ctx, r.spec.Migrations)
+			r.database, err = d.Identity(ctx)
+			return err
 		})
 	}
 	err := g.Wait()

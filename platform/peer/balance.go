@@ -128,13 +128,24 @@ func (g *gate) UpdateState(s balancer.State) {
 // ask asks a replica whether it fits until ctx ends, and opens and shuts the gate; open is its state while open.
 func (g *gate) ask(ctx context.Context, sub balancer.SubConn, addr string, open balancer.State) {
 	p := g.peer
-	conn, release := sub.GetOrBuildProducer(lend{})
+	lent, release := sub.GetOrBuildProducer(lend{})
 	defer release()
+	conn := lent.(grpc.ClientConnInterface)
+	p.mu.Lock()
+	p.replicas[addr] = conn
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.replicas[addr] == conn {
+			delete(p.replicas, addr)
+		}
+	}()
 	log := p.o.Log.With("module", p.o.Module, "target", p.o.Target, "address", addr)
 	var was Health
 	var why string
 	for {
-		err := p.check(ctx, addr, conn.(grpc.ClientConnInterface))
+		err := p.check(ctx, addr, conn)
 		now, text, state, again := Serving, "", open, askRegularly
 		switch {
 		case fault.CodeOf(err) == "peer_incompatible":

@@ -73,6 +73,16 @@ func (e *Edge) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 	return e.peer.NewStream(ctx, desc, method, opts...)
 }
 
+// MayRepeat reports whether a call of method that an Edge to p ended with err may be made again elsewhere: nobody was asked, or it was
+// lost on the way and its contract says that repeating it changes nothing.
+func (p *Peer) MayRepeat(method string, err error) bool {
+	switch fault.CodeOf(err) {
+	case "edge_full", "edge_open", "peer_incompatible":
+		return true
+	}
+	return lost(err) && status.Code(err) == codes.Unavailable && p.repeatable[method]
+}
+
 // lost reports whether a call failed on the way or got no answer in time. A callee that answers, with whatever fault, puts it into the
 // details of the status; see rpc.ServerInterceptor.
 func lost(err error) bool {

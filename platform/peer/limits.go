@@ -42,15 +42,15 @@ const (
 )
 
 // serviceConfig is grpc's service config (github.com/grpc/grpc/blob/master/doc/service_config.md) for calls to module: balancing,
-// health checks, and retries of the methods whose contract in files says that repeating them changes nothing.
-func serviceConfig(module string, limits Limits, files *protoregistry.Files) (string, error) {
+// health checks, and retries of the methods that are repeatable.
+func serviceConfig(module string, limits Limits, repeatable []map[string]string) (string, error) {
 	config := map[string]any{
 		"loadBalancingConfig": []any{map[string]any{balancing: map[string]any{}}},
 		"healthCheckConfig":   map[string]any{"serviceName": module},
 	}
-	if names := idempotent(module, files); len(names) > 0 && limits.Attempts > 1 {
+	if len(repeatable) > 0 && limits.Attempts > 1 {
 		config["methodConfig"] = []any{map[string]any{
-			"name": names,
+			"name": repeatable,
 			"retryPolicy": map[string]any{
 				"maxAttempts": limits.Attempts, "initialBackoff": retryFirst, "maxBackoff": retryMax, "backoffMultiplier": 2,
 				"retryableStatusCodes": []string{"UNAVAILABLE"},
@@ -65,7 +65,8 @@ func serviceConfig(module string, limits Limits, files *protoregistry.Files) (st
 	return string(b), nil
 }
 
-// idempotent lists the methods of the packages cleave.<module>.v1, v2, … with the option idempotency_level.
+// idempotent lists the methods of the packages cleave.<module>.v1, v2, … whose contract in files says, with the option idempotency_level, that repeating
+// them changes nothing.
 func idempotent(module string, files *protoregistry.Files) (names []map[string]string) {
 	files.RangeFiles(func(f protoreflect.FileDescriptor) bool {
 		if !strings.HasPrefix(string(f.Package()), "cleave."+module+".v") {

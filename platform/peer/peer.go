@@ -8,7 +8,9 @@ package peer
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,8 +68,11 @@ type Peer struct {
 	stop    context.CancelFunc
 	watched sync.WaitGroup
 
-	mu    sync.Mutex
-	edges []*Edge
+	repeatable map[string]bool // by /PACKAGE.SERVICE/METHOD
+
+	mu       sync.Mutex
+	edges    []*Edge
+	replicas map[string]grpc.ClientConnInterface // those that Check is asked about, by address
 }
 
 var _ grpc.ClientConnInterface = (*Peer)(nil)
@@ -93,7 +98,8 @@ func Dial(o Options) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	service, err := serviceConfig(o.Module, o.Limits, o.Contracts)
+	repeatable := idempotent(o.Module, o.Contracts)
+	service, err := serviceConfig(o.Module, o.Limits, repeatable)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +107,10 @@ func Dial(o Options) (*Peer, error) {
 	if o.PerCall != nil {
 		perCall = grpc.WithPerRPCCredentials(o.PerCall)
 	}
-	p := &Peer{o: o, tracker: newTracker(o.Now)}
+	p := &Peer{o: o, tracker: newTracker(o.Now), repeatable: map[string]bool{}, replicas: map[string]grpc.ClientConnInterface{}}
+	for _, m := range repeatable {
+		p.repeatable["/"+m["service"]+"/"+m["method"]] = true
+	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.conn, err = grpc.NewClient(target,
 		perCall,
@@ -176,6 +185,29 @@ func (p *Peer) Ready(ctx context.Context) error {
 			return fault.New(fault.Unavailable, "peer_unavailable", "module %s at %s is %s: %s", p.o.Module, p.o.Target, state.Status, state.Error)
 		}
 	}
+}
+
+// Serving reports whether a replica takes calls.
+func (p *Peer) Serving() bool { return p.conn.GetState() == connectivity.Ready }
+
+// Stands reports whether the replica at addr is connected and has not been refused.
+func (p *Peer) Stands(addr string) bool {
+	return slices.ContainsFunc(p.tracker.state().Addresses, func(a Address) bool {
+		return a.Addr == addr && a.Health != Refused && a.Health != Unreachable
+	})
+}
+
+// Each calls fn for each replica that is healthy, whether or not it fits, with the connection to this one alone, until fn fails.
+func (p *Peer) Each(ctx context.Context, fn func(ctx context.Context, addr string, conn grpc.ClientConnInterface) error) error {
+	p.mu.Lock()
+	replicas := maps.Clone(p.replicas)
+	p.mu.Unlock()
+	for addr, conn := range replicas {
+		if err := fn(ctx, addr, conn); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Settle returns when the connection is Ready or Failing, or ctx ends.

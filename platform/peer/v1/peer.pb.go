@@ -75,12 +75,16 @@ type DescribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The version of the program.
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	// The number of the module's last database migration; 0 without one.
+	// The number of the last database migration that the program knows of the module; 0 without one.
 	Schema int64 `protobuf:"varint,2,opt,name=schema,proto3" json:"schema,omitempty"`
 	// The same text in all processes on one event pipe, and another on each other one; empty when it is not known.
 	Pipe string `protobuf:"bytes,3,opt,name=pipe,proto3" json:"pipe,omitempty"`
 	// What the module answers and publishes.
-	Contract      *Contract `protobuf:"bytes,4,opt,name=contract,proto3" json:"contract,omitempty"`
+	Contract *Contract `protobuf:"bytes,4,opt,name=contract,proto3" json:"contract,omitempty"`
+	// The number of the last migration that the module's database has; 0 when it is not known.
+	Migrated int64 `protobuf:"varint,5,opt,name=migrated,proto3" json:"migrated,omitempty"`
+	// The same text for all processes on one database of the module, and another for each other one; empty when it is not known.
+	Database      string `protobuf:"bytes,6,opt,name=database,proto3" json:"database,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -141,6 +145,20 @@ func (x *DescribeResponse) GetContract() *Contract {
 		return x.Contract
 	}
 	return nil
+}
+
+func (x *DescribeResponse) GetMigrated() int64 {
+	if x != nil {
+		return x.Migrated
+	}
+	return 0
+}
+
+func (x *DescribeResponse) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
 }
 
 // Contract is what of .proto files decides whether two processes understand each other's bytes.
@@ -414,12 +432,14 @@ const file_platform_peer_v1_peer_proto_rawDesc = "" +
 	"\n" +
 	"\x1bplatform/peer/v1/peer.proto\x12\x0ecleave.peer.v1\")\n" +
 	"\x0fDescribeRequest\x12\x16\n" +
-	"\x06module\x18\x01 \x01(\tR\x06module\"\x8e\x01\n" +
+	"\x06module\x18\x01 \x01(\tR\x06module\"\xc6\x01\n" +
 	"\x10DescribeResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06schema\x18\x02 \x01(\x03R\x06schema\x12\x12\n" +
 	"\x04pipe\x18\x03 \x01(\tR\x04pipe\x124\n" +
-	"\bcontract\x18\x04 \x01(\v2\x18.cleave.peer.v1.ContractR\bcontract\"\x89\x01\n" +
+	"\bcontract\x18\x04 \x01(\v2\x18.cleave.peer.v1.ContractR\bcontract\x12\x1a\n" +
+	"\bmigrated\x18\x05 \x01(\x03R\bmigrated\x12\x1a\n" +
+	"\bdatabase\x18\x06 \x01(\tR\bdatabase\"\x89\x01\n" +
 	"\bContract\x120\n" +
 	"\amethods\x18\x01 \x03(\v2\x16.cleave.peer.v1.MethodR\amethods\x12\x16\n" +
 	"\x06events\x18\x02 \x03(\tR\x06events\x123\n" +
