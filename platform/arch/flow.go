@@ -14,7 +14,6 @@ const (
 	where    running = iota // where its caller runs
 	inTx                    // in a transaction of the module's database
 	outside                 // in none, whatever runs it
-	maybeTx                 // in one on Postgres
 	likelyTx                // in one of something that looks like the database
 )
 
@@ -149,8 +148,6 @@ func (p *program) flowArgument(u use, to *ast.CallExpr, arg ast.Expr, seen map[a
 	switch {
 	case isFunc(callee, root+dbPackage, "DB.Tx"):
 		return at(inTx, "a transaction")
-	case isFunc(callee, root+dbPackage, "DB.Exclusive"):
-		return at(maybeTx, "Exclusive")
 	case isFunc(callee, root+eventPackage, "On"):
 		return at(inTx, "an event handler")
 	case isFunc(callee, root+dbPackage, "DB.AfterCommit"), isFunc(callee, "time", "AfterFunc"), isFunc(callee, "context", "AfterFunc"),
@@ -356,7 +353,7 @@ func (p *program) sometimesTransactional() map[*node]occasion {
 			}
 			for _, o := range p.ways[n] {
 				_, callerIs := found[o.caller]
-				if o.running == inTx || o.running == maybeTx || o.running == where && o.caller != nil && callerIs {
+				if o.running == inTx || o.running == where && o.caller != nil && callerIs {
 					found[n], changed = o, true
 					break
 				}

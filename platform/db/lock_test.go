@@ -59,25 +59,6 @@ func TestTryLockOfTwoModules(t *testing.T) {
 	}))
 }
 
-func TestExclusive(t *testing.T) {
-	ctx := context.Background()
-	each(t, func(t *testing.T, d *db.DB) {
-		ran := 0
-		require.ErrorIs(t, d.Exclusive(ctx, "a", func(ctx context.Context) error {
-			ran++
-			require.Equal(t, d.Dialect() == "postgres", db.InTx(ctx))
-			if d.Dialect() == "postgres" {
-				require.NoError(t, d.Exclusive(db.Detach(ctx), "a", func(context.Context) error {
-					ran++
-					return nil
-				}))
-			}
-			return errRefused
-		}), errRefused)
-		require.Equal(t, 1, ran)
-	})
-}
-
 func TestSecret(t *testing.T) {
 	ctx := context.Background()
 	each(t, func(t *testing.T, d *db.DB) {
