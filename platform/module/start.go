@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"cleave/platform/db"
 	"cleave/platform/event"
 	"cleave/platform/event/broker"
+	"cleave/platform/repeat"
 	"cleave/platform/rest"
 )
 
@@ -175,18 +177,12 @@ func (h *Host) awaitSubscriptions(b *event.Bus, failed <-chan error) error {
 
 func (h *Host) purge(ctx context.Context, d *db.DB) error {
 	const every, keep = time.Hour, 24 * time.Hour
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			if _, err := rest.PurgeIdempotency(ctx, d, h.o.Now().Add(-keep)); err != nil && ctx.Err() == nil {
-				h.o.Log.WarnContext(ctx, "old idempotency keys stay", "module", d.Module(), "error", err)
-			}
-		}
-	}
+	return repeat.Every(ctx, every, repeat.Report{
+		Log: h.o.Log.With("module", d.Module()), Level: slog.LevelWarn, Failing: "old idempotency keys stay", Again: "old idempotency keys are removed again",
+	}, func(ctx context.Context) error {
+		_, err := rest.PurgeIdempotency(ctx, d, h.o.Now().Add(-keep))
+		return err
+	})
 }
 
 // tasks run until they are stopped, in reverse order of starting.

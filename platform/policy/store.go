@@ -5,13 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
-	"time"
 
 	"cleave/platform/audit"
 	"cleave/platform/auth"
 	"cleave/platform/db"
+	"cleave/platform/repeat"
 )
 
 // change edits the rows of run time: together with the number that tells other replicas, and the audit entry.
@@ -169,24 +170,8 @@ func (s *Store) replaceLines(ctx context.Context, lines []auth.Rule, digest stri
 
 // Run follows what others change until ctx ends. While the database does not answer, what is known stays in force.
 func (s *Store) Run(ctx context.Context) error {
-	ticker := time.NewTicker(Poll)
-	defer ticker.Stop()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		err := s.Sync(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && !failing:
-			s.Log.ErrorContext(ctx, "changes of the policy are not heard of; retrying", "module", s.DB.Module(), "error", err)
-		case err == nil && failing:
-			s.Log.InfoContext(ctx, "changes of the policy are heard of again", "module", s.DB.Module())
-		}
-		failing = err != nil
-	}
+	return repeat.Every(ctx, Poll, repeat.Report{
+		Log: s.Log.With("module", s.DB.Module()), Level: slog.LevelError,
+		Failing: "changes of the policy are not heard of; retrying", Again: "changes of the policy are heard of again",
+	}, s.Sync)
 }

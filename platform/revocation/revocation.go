@@ -15,6 +15,7 @@ import (
 	"cleave/platform/auth"
 	"cleave/platform/db"
 	"cleave/platform/event"
+	"cleave/platform/repeat"
 )
 
 const (
@@ -104,30 +105,18 @@ func (f *Feed) read(ctx context.Context) error {
 // Run follows the table and removes from it what no longer matters, until ctx ends. While the database does not answer, what is
 // known stays in force.
 func (f *Feed) Run(ctx context.Context) error {
-	ticker := time.NewTicker(poll)
-	defer ticker.Stop()
-	purged, failing := f.now(), false
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+	purged := f.now()
+	return repeat.Every(ctx, poll, repeat.Report{
+		Log: f.log.With("module", f.db.Module()), Level: slog.LevelError,
+		Failing: "sign-outs of other processes are not heard of; retrying", Again: "sign-outs of other processes are heard of again",
+	}, func(ctx context.Context) error {
 		err := f.read(ctx)
 		if now := f.now(); err == nil && now.Sub(purged) >= purgeEvery {
 			purged = now
 			err = f.purge(ctx, now)
 		}
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && !failing:
-			f.log.ErrorContext(ctx, "sign-outs of other processes are not heard of; retrying", "module", f.db.Module(), "error", err)
-		case err == nil && failing:
-			f.log.InfoContext(ctx, "sign-outs of other processes are heard of again", "module", f.db.Module())
-		}
-		failing = err != nil
-	}
+		return err
+	})
 }
 
 func (f *Feed) purge(ctx context.Context, now time.Time) error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"cleave/platform/repeat"
 )
 
 const (
@@ -17,18 +19,9 @@ const (
 // PurgeSessions removes expired sessions and mailed tokens, hourly until ctx ends.
 func (a *App) PurgeSessions(log *slog.Logger) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
-		ticker := time.NewTicker(purgeEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-ticker.C:
-				if err := a.purge(ctx); err != nil && ctx.Err() == nil {
-					log.WarnContext(ctx, "expired sessions and tokens stay for now", "error", err)
-				}
-			}
-		}
+		return repeat.Every(ctx, purgeEvery, repeat.Report{
+			Log: log, Level: slog.LevelWarn, Failing: "expired sessions and tokens stay for now", Again: "expired sessions and tokens are removed again",
+		}, a.purge)
 	}
 }
 

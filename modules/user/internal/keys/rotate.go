@@ -2,11 +2,13 @@ package keys
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"cleave/modules/user/internal/store"
 	"cleave/platform/auth"
 	"cleave/platform/db"
+	"cleave/platform/repeat"
 )
 
 const (
@@ -153,24 +155,9 @@ func (r *Ring) resealed(ctx context.Context, row store.SigningKey) error {
 
 // Run follows the keys of the other replicas, rotates by age and forgets keys whose tokens have all expired, until ctx ends.
 func (r *Ring) Run(ctx context.Context) error {
-	ticker := time.NewTicker(reloadEvery)
-	defer ticker.Stop()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		err := r.tend(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil && !failing {
-			r.o.Log.WarnContext(ctx, "the signing keys stay as they are for now", "error", err)
-		}
-		failing = err != nil
-	}
+	return repeat.Every(ctx, reloadEvery, repeat.Report{
+		Log: r.o.Log, Level: slog.LevelWarn, Failing: "the signing keys stay as they are for now", Again: "the signing keys are followed again",
+	}, r.tend)
 }
 
 func (r *Ring) tend(ctx context.Context) error {
