@@ -4,7 +4,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 TOOL      = $(GO) tool -modfile=tools/go.mod
 SOURCES   = $(wildcard cmd modules platform test)
 # Go modules of their own, so that nothing else knows of their dependencies.
-OWN       = platform/saga/temporal cmd/app/registries
+OWN       = platform/saga/temporal cmd/app/extended
 # nomsgpack leaves out a gin binding that nothing uses, and its 6 MB.
 BUILD     = $(GO) build -trimpath -tags nomsgpack -ldflags "-s -w -X main.version=$(VERSION)"
 

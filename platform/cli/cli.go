@@ -21,6 +21,8 @@ import (
 	"cleave/platform/config"
 	"cleave/platform/config/vault"
 	"cleave/platform/db"
+	"cleave/platform/event"
+	"cleave/platform/event/broker"
 	"cleave/platform/fault"
 	"cleave/platform/module"
 )
@@ -40,6 +42,8 @@ type IO struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Env      []string // as os.Environ returns it; nil means that of the process
+	// Kafka opens the pipe of events for kafka://; nil: the program has no client for it, and its configuration may not ask for one.
+	Kafka func(broker.Kafka) (event.Pipe, error)
 	// Host changes how serve runs the modules, in a program made for tests; nil: not at all.
 	Host func(*module.Options)
 }
@@ -220,9 +224,24 @@ func (a *app) load() (*config.Config, error) {
 			sections[m.Name] = m.Config()
 		}
 	}
-	return config.Load(config.Options{
+	cfg, err := config.Load(config.Options{
 		File: a.file, Env: a.Env, Flags: a.root.PersistentFlags(), Sections: sections, Secrets: map[string]config.SecretReader{"vault": vault.Read},
 	})
+	if err == nil && a.Kafka == nil && broker.IsKafka(cfg.Events.Pipe) {
+		return nil, withoutKafka(cfg)
+	}
+	return cfg, err
+}
+
+// withoutKafka is the error about an address that the program could not open.
+func withoutKafka(cfg *config.Config) error {
+	const key = "events.pipe"
+	rows := config.Describe(cfg)
+	pipe := rows[slices.IndexFunc(rows, func(r config.Row) bool { return r.Key == key })]
+	return &config.Error{Problems: []config.Problem{{
+		Key: key, Value: pipe.Value, Source: pipe.Source,
+		Allowed: "kafka:// in the program with Kafka's client, cmd/app/extended (cd cmd/app/extended && go build -o app .), and in this one inproc, nats://, nats+tls://, amqp:// or amqps://",
+	}}}
 }
 
 // database opens the database of a module, whose schema must be that of this binary.

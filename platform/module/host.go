@@ -25,6 +25,7 @@ import (
 	"cleave/platform/config"
 	"cleave/platform/db"
 	"cleave/platform/event"
+	"cleave/platform/event/broker"
 	"cleave/platform/metrics"
 	"cleave/platform/ops"
 	"cleave/platform/policy"
@@ -82,6 +83,8 @@ type Options struct {
 	Exact bool
 	// Resolvers find the processes that run other modules in registries; a target of topology.peers chooses one by its scheme.
 	Resolvers []resolver.Builder
+	// Kafka opens the pipe of events for kafka://; nil: such an address fails the start.
+	Kafka func(broker.Kafka) (event.Pipe, error)
 	// Contracts are the contracts of all modules; default: those linked into the binary.
 	Contracts *protoregistry.Files
 	// Faults is for tests that make things fail.

@@ -74,7 +74,7 @@ func (h *Host) open(ctx context.Context, specs []Spec) ([]*running, error) {
 // openPipe connects to what carries events.
 func (h *Host) openPipe() (err error) {
 	e := h.cfg.Events
-	h.pipe, err = broker.Open(broker.Config{URL: e.Pipe, Retention: e.PipeRetention, Folder: filepath.Join(h.cfg.Data.Dir, "nats"), Log: h.o.Log})
+	h.pipe, err = broker.Open(broker.Config{URL: e.Pipe, Retention: e.PipeRetention, Folder: filepath.Join(h.cfg.Data.Dir, "nats"), Log: h.o.Log, Kafka: h.o.Kafka})
 	if err != nil {
 		return fmt.Errorf("open events.pipe: %w", err)
 	}

@@ -2,6 +2,8 @@
 package broker
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -11,7 +13,6 @@ import (
 
 	"cleave/platform/event"
 	"cleave/platform/event/jetstream"
-	"cleave/platform/event/kafka"
 	"cleave/platform/event/rabbit"
 )
 
@@ -27,6 +28,27 @@ type Config struct {
 	Retention time.Duration // how long a broker keeps events
 	Folder    string        // for the data of a broker within this process
 	Log       *slog.Logger
+	// Kafka opens the pipe for a kafka:// address; nil: the program has no client for it.
+	Kafka func(Kafka) (event.Pipe, error)
+}
+
+// Kafka is what a kafka:// address says. Its client weighs more than all other ones together, so that only the programs that plug it in have it.
+type Kafka struct {
+	Brokers    []string // host:port
+	TLS        *tls.Config
+	Mechanism  string // of SASL: "", PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
+	User       string
+	Password   string
+	Prefix     string        // of topics and groups
+	Partitions int           // of a new topic
+	Replicas   int           // of a new topic
+	Retention  time.Duration // how long a new topic keeps its events
+	Log        *slog.Logger
+}
+
+// IsKafka says whether an address of a pipe is Kafka's.
+func IsKafka(url string) bool {
+	return strings.HasPrefix(url, "kafka://") || strings.HasPrefix(url, "kafka+tls://")
 }
 
 // Open returns the pipe. An address that means nothing, refused credentials
@@ -88,7 +110,10 @@ func openNATS(c Config, a address) (event.Pipe, error) {
 }
 
 func openKafka(c Config, a address) (event.Pipe, error) {
-	o := kafka.Options{Brokers: a.withPort("9092"), User: a.user, Password: a.password, Retention: c.Retention, Log: c.Log}
+	if c.Kafka == nil {
+		return nil, errors.New("this program has no client for kafka://")
+	}
+	o := Kafka{Brokers: a.withPort("9092"), User: a.user, Password: a.password, Retention: c.Retention, Log: c.Log}
 	var err error
 	if o.Prefix, err = a.prefix(); err != nil {
 		return nil, err
@@ -115,7 +140,7 @@ func openKafka(c Config, a address) (event.Pipe, error) {
 	if err := a.rest(); err != nil {
 		return nil, err
 	}
-	return opened(kafka.Open(o))
+	return c.Kafka(o)
 }
 
 func openRabbit(c Config, a address) (event.Pipe, error) {

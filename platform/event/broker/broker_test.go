@@ -14,10 +14,19 @@ import (
 	"cleave/platform/event"
 	"cleave/platform/event/broker"
 	"cleave/platform/event/eventtest"
+	"cleave/platform/event/kafka"
 )
 
 func open(url string) (event.Pipe, error) {
-	return broker.Open(broker.Config{URL: url, Retention: time.Hour, Folder: "unused", Log: slog.New(slog.DiscardHandler)})
+	return broker.Open(broker.Config{URL: url, Retention: time.Hour, Folder: "unused", Log: slog.New(slog.DiscardHandler), Kafka: openKafka})
+}
+
+func openKafka(o broker.Kafka) (event.Pipe, error) {
+	p, err := kafka.Open(kafka.Options(o))
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func works(t *testing.T, url string) {
@@ -49,6 +58,16 @@ func TestOpen_Refuses(t *testing.T) {
 		require.ErrorContains(t, err, want, url)
 		require.True(t, p == nil, "%s: a pipe beside an error", url)
 		require.NotContains(t, err.Error(), "hush", url)
+	}
+}
+
+func TestOpen_WithoutKafka(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"kafka://app:hush@host", "kafka+tls://app:hush@host"} {
+		require.True(t, broker.IsKafka(url))
+		p, err := broker.Open(broker.Config{URL: url, Log: slog.New(slog.DiscardHandler)})
+		require.EqualError(t, err, "this program has no client for kafka://")
+		require.Nil(t, p)
 	}
 }
 

@@ -10,19 +10,31 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/resolver"
 
-	"cleave/cmd/app/registries/consul"
-	"cleave/cmd/app/registries/etcd"
+	"cleave/cmd/app/extended/consul"
+	"cleave/cmd/app/extended/etcd"
 	"cleave/platform/cli"
+	"cleave/platform/event"
+	"cleave/platform/event/broker"
+	"cleave/platform/event/kafka"
 	"cleave/platform/module"
 )
 
-// faults is where cmd/app's main, which is main.go here, lets a special build change how modules run. This one finds peers in Consul
-// and etcd as well.
+// faults is where cmd/app's main, which is main.go here, lets a special build change how modules run. This one has what weighs much
+// and few need: it sends events over Kafka and finds peers in Consul and etcd as well.
 func faults(stdio cli.IO) cli.IO {
+	stdio.Kafka = openKafka
 	stdio.Host = func(o *module.Options) {
 		o.Resolvers = append(o.Resolvers, consul.Builder{}, etcdBuilder())
 	}
 	return stdio
+}
+
+func openKafka(o broker.Kafka) (event.Pipe, error) {
+	p, err := kafka.Open(kafka.Options(o))
+	if err != nil {
+		return nil, err // p would be a pipe to whoever compares it with nil
+	}
+	return p, nil
 }
 
 // etcdBuilder reads how to reach etcd from the variables of its own command, etcdctl.

@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/resolver"
 
-	"cleave/cmd/app/registries/etcd"
-	"cleave/cmd/app/registries/registrytest"
+	"cleave/cmd/app/extended/etcd"
+	"cleave/cmd/app/extended/registrytest"
 	"cleave/platform/peer"
 )
 

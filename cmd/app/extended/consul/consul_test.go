@@ -16,8 +16,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/resolver"
 
-	"cleave/cmd/app/registries/consul"
-	"cleave/cmd/app/registries/registrytest"
+	"cleave/cmd/app/extended/consul"
+	"cleave/cmd/app/extended/registrytest"
 	"cleave/platform/peer"
 )
 
