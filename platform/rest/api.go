@@ -108,7 +108,7 @@ func New(o Options) *API {
 	e.RedirectTrailingSlash = false
 	e.RedirectFixedPath = false
 	// Only X-Forwarded-For, from these only: gin's own default believes everyone.
-	e.RemoteIPHeaders = []string{"X-Forwarded-For"}
+	e.RemoteIPHeaders = []string{headerForwarded}
 	if err := e.SetTrustedProxies(o.TrustedProxies); err != nil {
 		panic(err) // the configuration has checked them
 	}

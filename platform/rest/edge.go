@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -18,6 +19,7 @@ import (
 
 const (
 	headerRequestID = "X-Request-Id"
+	headerForwarded = "X-Forwarded-For"
 	maxRequestID    = 128
 )
 
@@ -44,6 +46,10 @@ func (a *API) edge(c *gin.Context) {
 	id := c.GetHeader(headerRequestID)
 	if !saneRequestID(id) {
 		id = uuid.NewString()
+	}
+	// Lines of one header make one list (RFC 9110 section 5.3). gin looks at the first only, which a client can forge before a proxy adds its own.
+	if lines := c.Request.Header.Values(headerForwarded); len(lines) > 1 {
+		c.Request.Header.Set(headerForwarded, strings.Join(lines, ", "))
 	}
 	endSpan := a.span(c)
 	op := a.observed(c)

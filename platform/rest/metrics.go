@@ -55,7 +55,7 @@ func (a *API) routeMetrics() {
 }
 
 // forwarding are the headers by which a proxy says that it speaks for another.
-var forwarding = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"}
+var forwarding = []string{"Forwarded", headerForwarded, "X-Forwarded-Host", "X-Real-Ip", "Via"}
 
 // local reports whether a request comes from this machine, for this machine and not through a proxy. The Host keeps out
 // pages in a browser whose name was made to resolve to the loopback address.

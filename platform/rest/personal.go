@@ -110,7 +110,7 @@ func (a *API) ask(c *gin.Context, o personal, subject string, size *int) (part, 
 			return got, fmt.Errorf("ask %s for a person's data: %w", o.id, err)
 		}
 		r.RequestURI, r.RemoteAddr, r.Host = target.String(), c.Request.RemoteAddr, c.Request.Host
-		for _, name := range []string{"Authorization", headerRequestID, "X-Forwarded-For", "User-Agent"} {
+		for _, name := range []string{"Authorization", headerRequestID, headerForwarded, "User-Agent"} {
 			if v := c.Request.Header[name]; len(v) > 0 {
 				r.Header[name] = v
 			}

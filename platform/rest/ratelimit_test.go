@@ -59,6 +59,13 @@ func TestRateLimit(t *testing.T) {
 		require.Equal(t, 200, f.recover(t, "a@example.com", from("198.51.100.1, 192.0.2.1, 10.1.2.3")...).status)
 		requireLimited(t, f.recover(t, "a@example.com", from("198.51.100.2, 192.0.2.1")...))
 	})
+	t.Run("AddressBehindForgedLine", func(t *testing.T) {
+		t.Parallel()
+		f := setup(t, limited(map[string]Limit{LimitRecovery: {Address: 1}}))
+		require.Equal(t, 200, f.recover(t, "a@example.com", append(from("198.51.100.1"), from("192.0.2.1, 10.1.2.3")...)...).status)
+		requireLimited(t, f.recover(t, "a@example.com", append(from("198.51.100.2"), from("192.0.2.1")...)...))
+		require.Equal(t, 200, f.recover(t, "a@example.com", append(from("192.0.2.1"), from("192.0.2.2")...)...).status)
+	})
 	t.Run("UntrustedProxy", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t, func(o *Options) { o.Limits = map[string]Limit{LimitRecovery: {Address: 1}} })
