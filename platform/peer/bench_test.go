@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"cleave/platform/auth"
@@ -37,11 +39,9 @@ func processes(b *testing.B) (order, user *trust.Identity) {
 	return load("order"), load("user")
 }
 
-// listen serves small answers and returns the address.
-func listen(b *testing.B, o ...grpc.ServerOption) string {
+// listen serves and returns the address.
+func listen(b *testing.B, server *grpc.Server) string {
 	b.Helper()
-	server := grpc.NewServer(o...)
-	testpb.RegisterTestServiceServer(server, &replica{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
 	done := make(chan struct{})
@@ -86,16 +86,22 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkEdge_Loopback is a call from one process to another.
+// BenchmarkEdge_Loopback is a call from one process to another, which serve and count it as those of platform/module do.
 func BenchmarkEdge_Loopback(b *testing.B) {
 	order, user := processes(b)
 	policy, err := auth.NewPolicy(map[string]string{"user": "rpc, order, grpc.testing.TestService/UnaryCall"})
 	require.NoError(b, err)
-	addr := listen(b, append(append(peer.ServerOptions(), trust.Guard()...), grpc.Creds(user.ServerCredentials()),
-		grpc.ChainUnaryInterceptor(rpc.ServerInterceptor(user.Calls("user"), policy, slog.New(slog.DiscardHandler))))...)
+	services := rpc.NewServices()
+	services.Add("user", rpc.ServerInterceptor(user.Calls("user"), policy, slog.New(slog.DiscardHandler)), func(to grpc.ServiceRegistrar) {
+		testpb.RegisterTestServiceServer(traffic.New(time.Now).Registrar("user", to), &replica{})
+	})
+	server := grpc.NewServer(append(append(peer.ServerOptions(), trust.Guard()...), grpc.Creds(user.ServerCredentials()), grpc.UnknownServiceHandler(services.Serve))...)
+	healthy := health.NewServer()
+	healthy.SetServingStatus("user", grpc_health_v1.HealthCheckResponse_SERVING)
+	grpc_health_v1.RegisterHealthServer(server, healthy)
 	words, err := order.CallCredentials("user")
 	require.NoError(b, err)
-	p, err := peer.Dial(peer.Options{Module: "user", Target: addr, Credentials: order.ClientCredentials("user"), PerCall: words})
+	p, err := peer.Dial(peer.Options{Module: "user", Target: listen(b, server), Credentials: order.ClientCredentials("user"), PerCall: words})
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = p.Close() })
 	e := rpc.NewEdge("order", "user", order.Calls("user"), p.Edge("order"))
@@ -104,10 +110,12 @@ func BenchmarkEdge_Loopback(b *testing.B) {
 	calls(b, e)
 }
 
-// BenchmarkBare_Loopback is grpc-go alone between the same certificates.
+// BenchmarkBare_Loopback is grpc-go alone, as it is without options, between the same certificates.
 func BenchmarkBare_Loopback(b *testing.B) {
 	order, user := processes(b)
-	conn, err := grpc.NewClient(listen(b, grpc.Creds(user.ServerCredentials())), grpc.WithTransportCredentials(order.ClientCredentials("user")))
+	server := grpc.NewServer(grpc.Creds(user.ServerCredentials()))
+	testpb.RegisterTestServiceServer(server, &replica{})
+	conn, err := grpc.NewClient(listen(b, server), grpc.WithTransportCredentials(order.ClientCredentials("user")))
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = conn.Close() })
 	calls(b, conn)

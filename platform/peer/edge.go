@@ -86,6 +86,9 @@ func (p *Peer) MayRepeat(method string, err error) bool {
 // lost reports whether a call failed on the way or got no answer in time. A callee that answers, with whatever fault, puts it into the
 // details of the status; see rpc.ServerInterceptor.
 func lost(err error) bool {
+	if err == nil {
+		return false
+	}
 	var s interface{ GRPCStatus() *status.Status }
 	if !errors.As(err, &s) {
 		return errors.Is(err, context.DeadlineExceeded)

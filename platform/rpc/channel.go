@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/baggage"
@@ -20,6 +21,7 @@ import (
 type Channel struct {
 	callee   callee
 	wire     wire
+	waiters  sync.Pool
 	methods  map[string]localMethod // by /PACKAGE.SERVICE/METHOD
 	services map[string]grpc.ServiceInfo
 }
@@ -64,11 +66,11 @@ func (c *Channel) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.C
 // ignores call options: modules have no headers of their own.
 func (c *Channel) Invoke(ctx context.Context, method string, args, reply any, _ ...grpc.CallOption) error {
 	md, _ := metadata.FromOutgoingContext(ctx)
-	return c.call(ctx, readHeader(carrier(md)), method, args, reply)
+	return c.call(ctx, time.Now(), readHeader(carrier(md)), method, args, reply)
 }
 
-// call performs a call with the header h. What goes wrong comes back as a status.
-func (c *Channel) call(ctx context.Context, h header, method string, args, reply any) error {
+// call performs a call that began at start, with the header h. What goes wrong comes back as a status.
+func (c *Channel) call(ctx context.Context, start time.Time, h header, method string, args, reply any) error {
 	m, ok := c.methods[method]
 	if !ok {
 		return status.Errorf(codes.Unimplemented, "unknown method %s", method)
@@ -77,21 +79,33 @@ func (c *Channel) call(ctx context.Context, h header, method string, args, reply
 	if err != nil {
 		return err
 	}
+	w := c.waiter()
+	var late <-chan time.Time // unless ctx ends in time by itself
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		deadline = time.Now().Add(DefaultTimeout)
+		deadline = start.Add(DefaultTimeout)
 	}
-	far, cancel := context.WithDeadline(context.Background(), deadline)
-	defer cancel()
-	l := &localCall{channel: c, header: h, method: method, target: m, message: message, done: make(chan struct{})}
-	go l.run(auth.Pass(carryTrace(far, ctx), ctx))
+	if !ok || ctx.Done() == nil {
+		w.timer.Reset(time.Until(deadline))
+		late = w.timer.C
+	}
+	l := &localCall{channel: c, header: h, method: method, target: m, message: message, done: w.done}
+	l.context.deadline = deadline
+	go l.run(auth.Pass(carryTrace(&l.context, ctx), ctx))
 	select {
-	case <-l.done:
+	case <-w.done:
+		l.context.end(context.Canceled)
 	case <-ctx.Done():
+		l.context.end(ctx.Err())
 		return status.FromContextError(ctx.Err()).Err()
-	case <-far.Done():
-		return status.FromContextError(far.Err()).Err()
+	case <-late:
+		l.context.end(context.DeadlineExceeded)
+		return status.FromContextError(context.DeadlineExceeded).Err()
 	}
+	if late != nil {
+		w.timer.Stop()
+	}
+	c.waiters.Put(w)
 	if l.err != nil {
 		return l.err
 	}
@@ -100,20 +114,36 @@ func (c *Channel) call(ctx context.Context, h header, method string, args, reply
 	return err
 }
 
-// localCall is a call under way. The callee's goroutine owns it until done is closed.
+// waiter is what a caller waits with. It serves the next call when this one was answered; otherwise its callee still has it.
+type waiter struct {
+	done  chan struct{}
+	timer *time.Timer
+}
+
+func (c *Channel) waiter() *waiter {
+	if w, ok := c.waiters.Get().(*waiter); ok {
+		return w
+	}
+	w := &waiter{make(chan struct{}, 1), time.NewTimer(DefaultTimeout)}
+	w.timer.Stop()
+	return w
+}
+
+// localCall is a call under way. The callee's goroutine owns it until it has told done.
 type localCall struct {
+	context calleeContext
 	channel *Channel
 	header  header
 	method  string
 	target  localMethod
 	message *[]byte // the request, then the response
 	err     error
-	done    chan struct{}
+	done    chan<- struct{}
 }
 
 func (l *localCall) run(ctx context.Context) {
 	growStack(len(l.method))
-	defer close(l.done)
+	defer func() { l.done <- struct{}{} }()
 	l.err = errEnded // by runtime.Goexit, unless the callee returns
 	response, err := l.channel.callee.answer(ctx, ctx, &l.header, l.method, func(ctx context.Context) (any, error) {
 		return l.target.handle(l.target.service, ctx, l.decode, nil)
@@ -143,10 +173,14 @@ var errEnded = status.Error(codes.Internal, "the callee's goroutine ended")
 const stackRoom = 6 << 10
 
 // growStack makes the goroutine's stack large enough for most of what a callee does, while there is nothing on it that would have to
-// be moved. To double it time and again from within the callee took a third of the time of a call.
+// be moved. To double it time and again from within the callee took a third of the time of a call. To be entered is enough: the room
+// is not cleared, for n is never negative.
 //
 //go:noinline
 func growStack(n int) byte {
+	if n >= 0 {
+		return 0
+	}
 	var room [stackRoom]byte
-	return room[n%stackRoom]
+	return room[-n%stackRoom]
 }

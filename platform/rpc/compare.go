@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
@@ -94,7 +95,7 @@ func (c *comparison) read(ctx context.Context, method string, args, reply any) {
 
 func (c *comparison) ask(ctx context.Context, to *target, method string, in, like proto.Message) (proto.Message, error) {
 	out := like.ProtoReflect().New().Interface()
-	return out, c.edge.send(ctx, to, method, in, out, nil)
+	return out, c.edge.send(ctx, time.Now(), to, method, in, out, nil)
 }
 
 func isRead(method string) bool {

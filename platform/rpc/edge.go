@@ -133,7 +133,7 @@ func (e *Edge) Invoke(ctx context.Context, method string, args, reply any, opts 
 	ctx, span := telemetry.StartClient(ctx, method)
 	start := time.Now()
 	to := e.enter()
-	err := fromStatus(method, e.send(ctx, to, method, args, reply, opts))
+	err := fromStatus(method, e.send(ctx, start, to, method, args, reply, opts))
 	to.active.Add(-1)
 	took := time.Since(start)
 	e.nanos.Add(int64(took))
@@ -158,42 +158,54 @@ func (e *Edge) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.Call
 	return nil, fault.New(fault.Internal, "streaming_refused", "calls between modules are unary")
 }
 
-// send carries the call to one of the targets.
-func (e *Edge) send(ctx context.Context, to *target, method string, args, reply any, opts []grpc.CallOption) error {
+// send carries the call, which began at start, to one of the targets.
+func (e *Edge) send(ctx context.Context, start time.Time, to *target, method string, args, reply any, opts []grpc.CallOption) error {
 	h := header{caller: e.from, requestID: telemetry.RequestID(ctx)}
 	if to.local != nil {
-		return to.local.call(ctx, h, method, args, reply)
+		return to.local.call(ctx, start, h, method, args, reply)
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
 		defer cancel()
 	}
-	md, err := h.metadata(ctx, to.identity)
+	pairs, err := h.pairs(ctx, to.identity)
 	if err != nil {
 		return fault.New(fault.Internal, "", "internal error").Wrap(err)
 	}
-	return to.conn.Invoke(metadata.NewOutgoingContext(ctx, md), method, args, reply, opts...)
+	if _, has := metadata.FromOutgoingContext(ctx); has {
+		ctx = metadata.NewOutgoingContext(ctx, nil)
+	}
+	return to.conn.Invoke(metadata.AppendToOutgoingContext(ctx, pairs...), method, args, reply, opts...)
 }
 
-// metadata is exactly what crosses an edge, whatever metadata the caller held.
-func (h *header) metadata(ctx context.Context, identity Identity) (metadata.MD, error) {
-	md := metadata.MD{callerKey: {h.caller}}
-	if p, ok := auth.From(ctx); ok {
-		token, err := identity.Encode(ctx, p)
+// pairs are the keys and values that cross an edge, and nothing else does, whatever metadata the caller held.
+func (h *header) pairs(ctx context.Context, identity Identity) (pairs, error) {
+	p := append(make(pairs, 0, 6), callerKey, h.caller)
+	if who, ok := auth.From(ctx); ok {
+		token, err := identity.Encode(ctx, who)
 		if err != nil {
 			return nil, err
 		}
-		md[principalKey] = []string{token}
+		p = append(p, principalKey, token)
 	}
 	if h.requestID != "" {
-		md[requestIDKey] = []string{h.requestID}
+		p = append(p, requestIDKey, h.requestID)
 	}
-	otel.GetTextMapPropagator().Inject(ctx, carrier(md))
-	return md, nil
+	otel.GetTextMapPropagator().Inject(ctx, &p)
+	return p, nil
 }
 
-// carrier lets the trace propagator read and write gRPC metadata.
+// pairs lets the trace propagator write gRPC metadata.
+type pairs []string
+
+var _ propagation.TextMapCarrier = (*pairs)(nil)
+
+func (p *pairs) Set(key, value string) { *p = append(*p, key, value) }
+func (*pairs) Get(string) string       { return "" }
+func (*pairs) Keys() []string          { return nil }
+
+// carrier lets the trace propagator read gRPC metadata.
 type carrier metadata.MD
 
 var _ propagation.TextMapCarrier = carrier(nil)

@@ -77,8 +77,8 @@ func invalid(cause error) error {
 type signedTokens = lru.Cache[[sha256.Size]byte, signedToken]
 
 type signedToken struct {
-	token string
-	renew time.Time
+	metadata map[string]string // under tokenKey
+	renew    time.Time
 }
 
 func newSignedTokens() *signedTokens { return kept[[sha256.Size]byte, signedToken](keptTokens) }

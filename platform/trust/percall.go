@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -48,25 +49,24 @@ type callCredentials struct {
 // GetRequestMetadata implements credentials.PerRPCCredentials. gRPC calls it for each attempt, when it has chosen the connection.
 func (c callCredentials) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
 	p, user := auth.From(ctx)
-	if !user && c.account == nil {
-		return nil, nil
-	}
-	md := make(map[string]string, 2)
-	if c.account != nil {
-		md["authorization"] = "Bearer " + c.account.Get(ctx)
-	}
+	var word map[string]string
 	if user {
 		var err error
-		if md[tokenKey], err = c.word(ctx, p); err != nil {
+		if word, err = c.word(ctx, p); err != nil {
 			return nil, status.Error(codes.Internal, err.Error())
 		}
 	}
+	if c.account == nil {
+		return word, nil
+	}
+	md := map[string]string{"authorization": "Bearer " + c.account.Get(ctx)}
+	maps.Copy(md, word)
 	return md, nil
 }
 
 // word signs with the key of the certificate that this connection showed, which may have been renewed since, so that the other end
 // needs no other. Behind a proxy it does, and the certificate comes along.
-func (c callCredentials) word(ctx context.Context, p auth.Principal) (string, error) {
+func (c callCredentials) word(ctx context.Context, p auth.Principal) (map[string]string, error) {
 	now := c.identity.now()
 	if c.account != nil {
 		return c.identity.material().word(c.callee, p, true, now)
@@ -74,7 +74,7 @@ func (c callCredentials) word(ctx context.Context, p auth.Principal) (string, er
 	ri, _ := credentials.RequestInfoFromContext(ctx)
 	info, ok := ri.AuthInfo.(authInfo)
 	if !ok || info.shown == nil {
-		return "", errors.New("the connection is not one of package trust's")
+		return nil, errors.New("the connection is not one of package trust's")
 	}
 	return info.shown.word(c.callee, p, false, now)
 }

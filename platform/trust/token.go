@@ -48,19 +48,20 @@ func (c *claims) principal() auth.Principal {
 	}
 }
 
-// word returns a token by which this process vouches for p towards the callee, the same one for some time. With chain it carries the
-// certificate whose key signs it.
-func (m *material) word(callee string, p auth.Principal, chain bool, now time.Time) (string, error) {
+// word returns the metadata by which this process vouches for p towards the callee, the same for some time: read only. With chain it
+// carries the certificate whose key signs it.
+func (m *material) word(callee string, p auth.Principal, chain bool, now time.Time) (map[string]string, error) {
 	key := keyOf(callee, &p)
 	if t, ok := m.signed.Get(key); ok && now.Before(t.renew) {
-		return t.token, nil
+		return t.metadata, nil
 	}
 	token, err := m.sign(callee, p, chain, now)
 	if err != nil {
-		return "", fmt.Errorf("vouch for %s towards %s: %w", p.Subject, callee, err)
+		return nil, fmt.Errorf("vouch for %s towards %s: %w", p.Subject, callee, err)
 	}
-	m.signed.Add(key, signedToken{token, now.Add(lifetime / 2)})
-	return token, nil
+	t := signedToken{map[string]string{tokenKey: token}, now.Add(lifetime / 2)}
+	m.signed.Add(key, t)
+	return t.metadata, nil
 }
 
 func (m *material) sign(callee string, p auth.Principal, chain bool, now time.Time) (string, error) {
