@@ -107,11 +107,25 @@ func (c *Channel) call(ctx context.Context, start time.Time, h header, method st
 	}
 	c.waiters.Put(w)
 	if l.err != nil {
+		if err := ended(ctx, deadline); err != nil {
+			return status.FromContextError(err).Err()
+		}
 		return l.err
 	}
 	err = decode(l.message, reply)
 	c.wire.keep(l.message)
 	return err
+}
+
+// ended is why a callee's error comes too late to count: between processes the caller learns of the end of its context first.
+func ended(ctx context.Context, deadline time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // waiter is what a caller waits with. It serves the next call when this one was answered; otherwise its callee still has it.

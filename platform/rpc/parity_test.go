@@ -155,6 +155,24 @@ func ends(t *testing.T, ctx context.Context) {
 	}
 }
 
+// A callee that gives up at the deadline does so at the same moment as its caller: what it then says never counts.
+func TestEdge_BothGiveUp(t *testing.T) {
+	t.Parallel()
+	s := &service{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	onEachTransport(t, s, func(t *testing.T, client testpb.TestServiceClient) {
+		for range 15 { // fewer than open the circuit breaker
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+			_, err := client.UnaryCall(ctx, &testpb.SimpleRequest{})
+			cancel()
+			require.Equal(t, fault.Timeout, fault.KindOf(err))
+			require.ErrorContains(t, err, "UnaryCall: DeadlineExceeded: context deadline exceeded")
+		}
+	})
+}
+
 // Only in process: on a network the goroutine is the server's.
 func TestChannel_CalleeExits(t *testing.T) {
 	t.Parallel()
