@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc/metadata"
 )
@@ -12,5 +13,5 @@ func (c *Channel) Instead(ctx context.Context, method string, args, reply any) e
 	md, _ := metadata.FromOutgoingContext(ctx)
 	h := readHeader(carrier(md))
 	h.token = ""
-	return c.call(ctx, h, method, args, reply)
+	return c.call(ctx, time.Now(), h, method, args, reply)
 }
