@@ -46,10 +46,14 @@ var Module = module.Spec{
 	Paths:       oauth.Paths,
 	Keys:        oauth.KeysPath,
 	Policy:      policy,
-	Config:      func() any { return &settings{Currency: "EUR", RequireVerifiedEmail: verifiedAuto} },
-	Roles:       roles,
-	Wire:        wire,
-	Commands:    cli.Commands,
+	Config: func() any {
+		return &settings{
+			Currency: "EUR", RequireVerifiedEmail: verifiedAuto, SessionIdle: 7 * 24 * time.Hour, MaxSessions: 100, RequireSecondFactor: []string{},
+		}
+	},
+	Roles:    roles,
+	Wire:     wire,
+	Commands: cli.Commands,
 }
 
 // revoked reads which tokens an event ends.
@@ -80,6 +84,12 @@ type settings struct {
 	// RequireVerifiedEmail keeps users from logging in before they have verified their address: always or never; auto means wherever
 	// the issuer is not this machine. Without it, whoever registers an address and logs in learns whether it had an account.
 	RequireVerifiedEmail string `mapstructure:"require_verified_email" validate:"oneof=auto always never"`
+	// SessionIdle ends a session whose tokens are not renewed for that long; auth.refresh_ttl ends it however much it is used.
+	SessionIdle time.Duration `mapstructure:"session_idle" validate:"min=1m,max=8760h"`
+	// MaxSessions is how many sessions a user has at once. Another log-in ends the one that was not used for the longest time.
+	MaxSessions int `mapstructure:"max_sessions" validate:"min=1,max=100"`
+	// RequireSecondFactor names the roles that count only for users who have a second factor.
+	RequireSecondFactor []string `mapstructure:"require_second_factor" validate:"max=3,unique,dive,oneof=customer support admin" allowed:"a list of customer, support and admin"`
 }
 
 // requiresVerified decides for the users of an issuer, whose URL the configuration has checked.
@@ -109,6 +119,9 @@ func wire(env *module.Env) (module.Parts, error) {
 	if slots == 0 {
 		slots = max(runtime.GOMAXPROCS(0)/2, 1)
 	}
+	if s.SessionIdle < env.Auth.AccessTTL {
+		return module.Parts{}, fmt.Errorf("modules.user.session_idle is %s: it must be at least auth.access_ttl, which is %s", s.SessionIdle, env.Auth.AccessTTL)
+	}
 	users := store.New(env.DB)
 	ring, err := keys.Open(ctx, keys.Options{
 		DB: env.DB, Store: users, Log: env.Log, Now: env.Now, Secret: env.Auth.KeyEncryptionKey, Old: env.Auth.KeyEncryptionKeyOld,
@@ -124,7 +137,8 @@ func wire(env *module.Env) (module.Parts, error) {
 	signer := auth.NewSigner(ring.Signing, env.Auth.Issuer, env.Auth.Audience, env.Auth.AccessTTL, env.Now)
 	a := app.New(app.Deps{
 		DB: env.DB, Store: users, Events: env.Events, Audit: env.Audit, Passwords: password.New(slots, domain.ErrPasswordsBusy), Signer: signer, Issuer: env.Auth.Issuer,
-		Audience: env.Auth.Audience, Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL, RequireVerified: s.requiresVerified(env.Auth.Issuer), Secrets: ring, Forget: env.Forget,
+		Audience: env.Auth.Audience, Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL, SessionIdle: s.SessionIdle, MaxSessions: s.MaxSessions, FactorRoles: s.RequireSecondFactor,
+		RequireVerified: s.requiresVerified(env.Auth.Issuer), Secrets: ring, Forget: env.Forget,
 		TokenFile: filepath.Join(env.DataDir, cli.TokenFile),
 	})
 	if err := a.ResealSecrets(ctx); err != nil {

@@ -48,6 +48,16 @@ func TestStreamEndsWithAccess(t *testing.T) {
 			require.Equal(t, 200, w.admin.send(t, "POST", "/api/v1/users/"+c.id.String()+"/disable", "").status)
 			t.Logf("the stream ended after %s", stream.over(t))
 		})
+		t.Run("ByOperator", func(t *testing.T) {
+			c := w.customer(t, 0)
+			stream := c.follow(t, nil)
+			var rows []struct{ Ended int }
+			s.data(t, &rows, "user", "session", "end", c.id.String())
+			require.Equal(t, 1, rows[0].Ended)
+			t.Logf("the stream ended after %s", stream.over(t))
+			require.Equal(t, 1, s.do(t, "user", "session", "end").code, "nobody is named")
+			require.Equal(t, 1, s.do(t, "user", "session", "end", c.id.String(), "--all").code)
+		})
 		t.Run("OtherRoles", func(t *testing.T) {
 			c := w.customer(t, 0)
 			stream := c.follow(t, nil)

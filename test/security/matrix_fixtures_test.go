@@ -50,6 +50,7 @@ func (s *scene) fixtures() map[string]fixture {
 		"listCreditEntries":        {params: user},
 		"topUpCredit":              {params: user, body: object{"amount": object{"minor_units": 1, "currency": "EUR"}}},
 		"disableUser":              {params: victim, ok: changed},
+		"endUserSessions":          {params: victim},
 		"setRoles":                 {params: victim, body: object{"roles": []string{"customer"}}, ok: versioned},
 		"enableUser":               {params: map[string]string{"user_id": nobody}, ok: []int{404}},
 

@@ -43,6 +43,10 @@ func TestSignOut(t *testing.T) {
 				r := s.call(t, http.MethodPost, "/api/v1/me/password", s.logIn(t, p.email).access, map[string]any{"current_password": password, "new_password": "a better horse"})
 				require.Equal(t, http.StatusNoContent, r.status, "%s", r.body)
 			}, false},
+			{"ByAdministrator", func(t *testing.T, p person) {
+				r := s.call(t, http.MethodPost, "/api/v1/users/"+p.id+"/sessions/end", root.access, nil)
+				require.Equal(t, http.StatusNoContent, r.status, "%s", r.body)
+			}, false},
 			{"RoleChange", func(t *testing.T, p person) {
 				r := s.setRoles(t, root.access, p.id, "support")
 				require.Equal(t, http.StatusOK, r.status, "%s", r.body)

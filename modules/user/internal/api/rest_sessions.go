@@ -87,6 +87,12 @@ func (s server) GetSessions(ctx context.Context, _ GetSessionsRequestObject) (Ge
 	return list, nil
 }
 
+// EndUserSessions implements POST /api/v1/users/{user_id}/sessions/end.
+func (s server) EndUserSessions(ctx context.Context, r EndUserSessionsRequestObject) (EndUserSessionsResponseObject, error) {
+	_, err := s.app.EndSessionsOf(ctx, r.UserID.String())
+	return EndUserSessions204Response{}, err
+}
+
 // EndSessions implements POST /api/v1/me/sessions/end.
 func (s server) EndSessions(ctx context.Context, r EndSessionsRequestObject) (EndSessionsResponseObject, error) {
 	p, err := caller(ctx)

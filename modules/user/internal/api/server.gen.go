@@ -971,6 +971,12 @@ type SetRolesParams struct {
 	IfMatch IfMatch `json:"If-Match"`
 }
 
+// EndUserSessionsParams defines parameters for EndUserSessions.
+type EndUserSessionsParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // RequestEmailVerificationJSONRequestBody defines body for RequestEmailVerification for application/json ContentType.
 type RequestEmailVerificationJSONRequestBody = EmailRequest
 
@@ -1141,6 +1147,9 @@ type ServerInterface interface {
 	// SetRoles Set a user's roles
 	// (PUT /api/v1/users/{user_id}/roles)
 	SetRoles(c *gin.Context, userID openapi_types.UUID, params SetRolesParams)
+	// EndUserSessions End a user's sessions
+	// (POST /api/v1/users/{user_id}/sessions/end)
+	EndUserSessions(c *gin.Context, userID openapi_types.UUID, params EndUserSessionsParams)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -2401,6 +2410,54 @@ func (siw *ServerInterfaceWrapper) SetRoles(c *gin.Context) {
 	siw.Handler.SetRoles(c, userID, params)
 }
 
+// EndUserSessions operation middleware
+func (siw *ServerInterfaceWrapper) EndUserSessions(c *gin.Context) {
+	var err error
+	_ = err
+
+	// ------------- Path parameter "user_id" -------------
+	var userID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", c.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter user_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EndUserSessionsParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.EndUserSessions(c, userID, params)
+}
+
 // GinServerOptions provides options for the Gin server.
 type GinServerOptions struct {
 	BaseURL      string
@@ -2462,6 +2519,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/users/:user_id/disable", wrapper.DisableUser)
 	router.POST(options.BaseURL+"/api/v1/users/:user_id/enable", wrapper.EnableUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:user_id/roles", wrapper.SetRoles)
+	router.POST(options.BaseURL+"/api/v1/users/:user_id/sessions/end", wrapper.EndUserSessions)
 	router.POST(options.BaseURL+"/api/v1/users/first-admin", wrapper.CreateFirstAdmin)
 }
 
@@ -3235,6 +3293,22 @@ func (response SetRoles200JSONResponse) VisitSetRolesResponse(w http.ResponseWri
 	return err
 }
 
+type EndUserSessionsRequestObject struct {
+	UserID openapi_types.UUID `json:"user_id"`
+	Params EndUserSessionsParams
+}
+
+type EndUserSessionsResponseObject interface {
+	VisitEndUserSessionsResponse(w http.ResponseWriter) error
+}
+
+type EndUserSessions204Response struct{}
+
+func (response EndUserSessions204Response) VisitEndUserSessionsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// RequestEmailVerification Ask for a mail to verify an address
@@ -3342,6 +3416,9 @@ type StrictServerInterface interface {
 	// SetRoles Set a user's roles
 	// (PUT /api/v1/users/{user_id}/roles)
 	SetRoles(ctx context.Context, request SetRolesRequestObject) (SetRolesResponseObject, error)
+	// EndUserSessions End a user's sessions
+	// (POST /api/v1/users/{user_id}/sessions/end)
+	EndUserSessions(ctx context.Context, request EndUserSessionsRequestObject) (EndUserSessionsResponseObject, error)
 }
 
 type (
@@ -4681,6 +4758,33 @@ func (sh *strictHandler) SetRoles(ctx *gin.Context, userID openapi_types.UUID, p
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(SetRolesResponseObject); ok {
 		if err := validResponse.VisitSetRolesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// EndUserSessions operation middleware
+func (sh *strictHandler) EndUserSessions(ctx *gin.Context, userID openapi_types.UUID, params EndUserSessionsParams) {
+	var request EndUserSessionsRequestObject
+
+	request.UserID = userID
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EndUserSessions(ctx.Request.Context(), request.(EndUserSessionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndUserSessions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(EndUserSessionsResponseObject); ok {
+		if err := validResponse.VisitEndUserSessionsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

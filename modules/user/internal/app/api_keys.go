@@ -111,8 +111,12 @@ func (a *App) ExchangeAPIKey(ctx context.Context, key string) (AccessToken, erro
 		case u.Disabled:
 			return domain.ErrLogInDisabled
 		}
+		roles, err := a.rolesOf(ctx, u)
+		if err != nil {
+			return err
+		}
 		access, expires, err := a.Signer.SignFor(auth.Principal{
-			Subject: u.ID, Session: k.ID, Client: keyClient, Generation: u.Version, Roles: u.Roles, Scopes: k.Scopes,
+			Subject: u.ID, Session: k.ID, Client: keyClient, Generation: u.Version, Roles: roles, Scopes: k.Scopes,
 		}, a.Audience, k.ExpiresAt)
 		t = AccessToken{UserID: u.ID, Access: access, ExpiresIn: expires.Sub(now), Scopes: k.Scopes}
 		return err

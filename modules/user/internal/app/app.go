@@ -31,7 +31,11 @@ type Deps struct {
 	NewID      func() string
 	Currency   string        // of new accounts
 	SessionTTL time.Duration // from log-in to the end of the session, however often it is refreshed
-	TokenFile  string        // where the first administrator's token is left
+	// SessionIdle is how long a session lasts whose tokens are not refreshed, and MaxSessions how many a user has at once.
+	SessionIdle time.Duration
+	MaxSessions int
+	FactorRoles []string // the roles that take a second factor
+	TokenFile   string   // where the first administrator's token is left
 
 	Secrets Secrets
 	// Forget erases what the platform keeps of a user in the module's database: events and answers to repeated requests.

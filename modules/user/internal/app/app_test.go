@@ -44,7 +44,10 @@ var published = []event.Type{
 	userv1.SecondFactorChanged, userv1.Deleted, userv1.RolesChanged, userv1.EmailChanged,
 }
 
-const sessionTTL = time.Hour
+const (
+	sessionTTL  = time.Hour
+	maxSessions = 8
+)
 
 // setup checks the ledger when the test has ended.
 func setup(t *testing.T, c db.Config) *fixture {
@@ -57,7 +60,7 @@ func setup(t *testing.T, c db.Config) *fixture {
 	f.App = app.New(app.Deps{
 		Secrets: f.ring, Forget: func(ctx context.Context, id string) error { return event.Erase(ctx, f.db, id) },
 		DB: f.db, Store: s, Events: bus.Publisher("user", f.db, published), Passwords: password.New(2, domain.ErrPasswordsBusy),
-		Signer: signer, Issuer: "http://issuer", Audience: []string{"user"}, Now: now, NewID: module.NewID, Currency: "EUR", SessionTTL: sessionTTL,
+		Signer: signer, Issuer: "http://issuer", Audience: []string{"user"}, Now: now, NewID: module.NewID, Currency: "EUR", SessionTTL: sessionTTL, SessionIdle: sessionTTL, MaxSessions: maxSessions,
 		TokenFile: filepath.Join(t.TempDir(), "token"), Audit: audit.New(f.db, "http://issuer", now),
 	})
 	t.Cleanup(func() { ledgertest.Check(t, f.db) })

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 
 	"cleave/modules/user/internal/domain"
 	"cleave/modules/user/internal/store"
@@ -14,7 +15,9 @@ const maxSessions = 100
 
 // Sessions reads a user's sessions that have not ended, the newest first, at most maxSessions (ASVS 5.0 7.5.2).
 func (a *App) Sessions(ctx context.Context, userID string) ([]store.Session, error) {
-	return a.Store.Sessions(ctx, userID, a.now(), maxSessions)
+	now := a.now()
+	all, err := a.Store.Sessions(ctx, userID, now, maxSessions)
+	return slices.DeleteFunc(all, func(s store.Session) bool { return a.idle(s, now) }), err
 }
 
 // EndSessions ends one of the caller's sessions, or without an id all but the one they are in. They must know their password

@@ -147,7 +147,7 @@ func (a *App) openGrant(ctx context.Context, c store.OAuthClient, r store.AuthRe
 	}
 	now := a.now()
 	s := store.Session{ID: r.SessionID, UserID: u.ID, ExpiresAt: now.Add(a.SessionTTL), ClientID: c.ID, Scopes: r.Scopes}
-	g, hash, err := a.grant(u, s, c)
+	g, hash, err := a.grant(ctx, u, s, c)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -155,19 +155,23 @@ func (a *App) openGrant(ctx context.Context, c store.OAuthClient, r store.AuthRe
 	if r.SecondFactor {
 		g.Factors = 2
 	}
-	return g, a.Store.InsertSession(ctx, s, hash, now)
+	return g, a.openSession(ctx, s, hash, now)
 }
 
 // grant makes the tokens of a client's session, and the hash of the refresh token.
-func (a *App) grant(u domain.User, s store.Session, c store.OAuthClient) (Grant, string, error) {
+func (a *App) grant(ctx context.Context, u domain.User, s store.Session, c store.OAuthClient) (Grant, string, error) {
+	roles, err := a.rolesOf(ctx, u)
+	if err != nil {
+		return Grant{}, "", err
+	}
 	g := Grant{User: u, Principal: auth.Principal{
-		Subject: u.ID, Session: s.ID, Client: c.ID, Generation: u.Version, Roles: u.Roles, Scopes: s.Scopes,
+		Subject: u.ID, Session: s.ID, Client: c.ID, Generation: u.Version, Roles: roles, Scopes: s.Scopes,
 	}}
 	refresh, hash := newToken()
 	if slices.Contains(s.Scopes, ScopeOffline) && slices.Contains(c.Grants, GrantRefresh) {
 		g.Refresh = refresh
 	}
-	err := a.sign(&g, time.Time{})
+	err = a.sign(&g, time.Time{})
 	return g, hash, err
 }
 
@@ -189,13 +193,13 @@ func (a *App) sign(g *Grant, notAfter time.Time) error {
 // RefreshGrant is RefreshSession for a client. It may narrow the scopes of the new access token; others are ErrScope.
 func (a *App) RefreshGrant(ctx context.Context, c store.OAuthClient, token string, scopes []string) (Grant, error) {
 	var g Grant
-	err := a.renew(ctx, token, "", c.ID, func(u domain.User, s store.Session) (hash string, err error) {
+	err := a.renew(ctx, token, "", c.ID, func(ctx context.Context, u domain.User, s store.Session) (hash string, err error) {
 		if len(scopes) > 0 {
 			if !subset(scopes, s.Scopes) {
 				return "", domain.ErrScope
 			}
 		}
-		g, hash, err = a.grant(u, s, c)
+		g, hash, err = a.grant(ctx, u, s, c)
 		if err == nil && len(scopes) > 0 {
 			g.Principal.Scopes = scopes
 			err = a.sign(&g, time.Time{})

@@ -80,17 +80,21 @@ func (a *App) beginSession(ctx context.Context, checked domain.User) (Tokens, er
 	}
 	now := a.now()
 	s := store.Session{ID: a.NewID(), UserID: u.ID, ExpiresAt: now.Add(a.SessionTTL), Client: clientOf(ctx)}
-	tokens, hash, err := a.tokens(u, s.ID, now)
+	tokens, hash, err := a.tokens(ctx, u, s.ID, now)
 	if err != nil {
 		return Tokens{}, err
 	}
-	return tokens, a.Store.InsertSession(ctx, s, hash, now)
+	return tokens, a.openSession(ctx, s, hash, now)
 }
 
 // tokens makes a pair for a session, and the hash of its refresh token.
-func (a *App) tokens(u domain.User, sessionID string, now time.Time) (Tokens, string, error) {
+func (a *App) tokens(ctx context.Context, u domain.User, sessionID string, now time.Time) (Tokens, string, error) {
+	roles, err := a.rolesOf(ctx, u)
+	if err != nil {
+		return Tokens{}, "", err
+	}
 	access, expires, err := a.Signer.Sign(auth.Principal{
-		Subject: u.ID, Session: sessionID, Client: ownClient, Generation: u.Version, Roles: u.Roles,
+		Subject: u.ID, Session: sessionID, Client: ownClient, Generation: u.Version, Roles: roles,
 	})
 	if err != nil {
 		return Tokens{}, "", err

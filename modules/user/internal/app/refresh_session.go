@@ -12,7 +12,7 @@ import (
 // errReused says that a refresh token was presented a second time: one of its two holders must be a thief.
 var errReused = errors.New("the refresh token was used before")
 
-// RefreshSession trades a refresh token for a new pair. A token that is unknown, of an ended session, or used before is
+// RefreshSession trades a refresh token for a new pair. A token that is unknown, of a session that has ended or was idle for too long, or used before is
 // ErrRefreshToken; the latter also ends the session, with all tokens that descend from its log-in (RFC 9700 section 4.14.2).
 // A disabled user gets ErrLogInDisabled.
 //
@@ -20,8 +20,8 @@ var errReused = errors.New("the refresh token was used before")
 // more is refused as well, but ends nothing: it is the platform that has its first answer.
 func (a *App) RefreshSession(ctx context.Context, token, requestKey string) (Tokens, error) {
 	var tokens Tokens
-	err := a.renew(ctx, token, requestKey, "", func(u domain.User, s store.Session) (hash string, err error) {
-		tokens, hash, err = a.tokens(u, s.ID, a.now())
+	err := a.renew(ctx, token, requestKey, "", func(ctx context.Context, u domain.User, s store.Session) (hash string, err error) {
+		tokens, hash, err = a.tokens(ctx, u, s.ID, a.now())
 		return hash, err
 	})
 	if err != nil {
@@ -32,7 +32,7 @@ func (a *App) RefreshSession(ctx context.Context, token, requestKey string) (Tok
 
 // renew uses up a refresh token that was given to a client, "" for none; issue makes the tokens and returns the hash of the next
 // refresh token.
-func (a *App) renew(ctx context.Context, token, requestKey, clientID string, issue func(domain.User, store.Session) (string, error)) error {
+func (a *App) renew(ctx context.Context, token, requestKey, clientID string, issue func(context.Context, domain.User, store.Session) (string, error)) error {
 	hash := hashToken(token)
 	if requestKey != "" {
 		requestKey = hashToken(requestKey)
@@ -47,7 +47,7 @@ func (a *App) renew(ctx context.Context, token, requestKey, clientID string, iss
 	return err
 }
 
-func (a *App) refresh(ctx context.Context, hash, requestKey, clientID string, issue func(domain.User, store.Session) (string, error)) error {
+func (a *App) refresh(ctx context.Context, hash, requestKey, clientID string, issue func(context.Context, domain.User, store.Session) (string, error)) error {
 	now := a.now()
 	first, err := a.Store.UseRefreshToken(ctx, hash, requestKey, now)
 	if err != nil {
@@ -57,7 +57,7 @@ func (a *App) refresh(ctx context.Context, hash, requestKey, clientID string, is
 	switch {
 	case err != nil:
 		return err
-	case !known, s.ClientID != clientID, s.Revoked, !now.Before(s.ExpiresAt), !first && requestKey != "" && requestKey == usedKey:
+	case !known, s.ClientID != clientID, s.Revoked, !now.Before(s.ExpiresAt), a.idle(s, now), !first && requestKey != "" && requestKey == usedKey:
 		return domain.ErrRefreshToken
 	case !first:
 		return errReused
@@ -69,7 +69,7 @@ func (a *App) refresh(ctx context.Context, hash, requestKey, clientID string, is
 	if u.Disabled {
 		return domain.ErrLogInDisabled
 	}
-	next, err := issue(u, s)
+	next, err := issue(ctx, u, s)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pquerna/otp"
@@ -82,7 +83,8 @@ func (a *App) ConfirmSecondFactor(ctx context.Context, p auth.Principal, code st
 	})
 }
 
-// DisableSecondFactor removes the caller's authenticator and recovery codes, for both factors. ErrPasswordWrong, and as checkCode.
+// DisableSecondFactor removes the caller's authenticator and recovery codes, for both factors. ErrPasswordWrong, and as checkCode; ErrFactorRequired
+// when a role of theirs takes one.
 func (a *App) DisableSecondFactor(ctx context.Context, p auth.Principal, given, code string) error {
 	if _, err := a.confirmPassword(ctx, p.Subject, given); err != nil {
 		return err
@@ -91,6 +93,13 @@ func (a *App) DisableSecondFactor(ctx context.Context, p auth.Principal, given, 
 		return err
 	}
 	return a.DB.Tx(ctx, func(ctx context.Context) error {
+		u, err := a.Store.UserForUpdate(ctx, p.Subject)
+		switch {
+		case err != nil:
+			return err
+		case slices.ContainsFunc(u.Roles, func(role string) bool { return slices.Contains(a.FactorRoles, role) }):
+			return domain.ErrFactorRequired
+		}
 		if err := a.Store.DeleteSecondFactor(ctx, p.Subject); err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ const (
 
 // Commands returns the commands below `app user`.
 func Commands(tool *module.Tool) []*cobra.Command {
-	return []*cobra.Command{createAdmin(tool), keyCommands(tool), clientCommands(tool), roleCommands(tool)}
+	return []*cobra.Command{createAdmin(tool), keyCommands(tool), clientCommands(tool), roleCommands(tool), sessionCommands(tool)}
 }
 
 func createAdmin(tool *module.Tool) *cobra.Command {

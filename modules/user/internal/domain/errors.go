@@ -12,14 +12,15 @@ var (
 	ErrPasswordWrong   = fault.New(fault.Forbidden, "password_wrong", "the password is wrong")
 	ErrPasswordMissing = fault.New(fault.Unprocessable, "password_required", "another e-mail address takes the password").
 				With(fault.Field{Path: "/password", Code: "required", Message: "is missing"})
-	ErrMailToken    = fault.New(fault.Unprocessable, "mail_token_invalid", "the token is wrong, used or expired: ask for another mail")
-	ErrFactorOn     = fault.New(fault.Conflict, "second_factor_on", "there is a second factor already: remove it first")
-	ErrFactorOff    = fault.New(fault.Conflict, "second_factor_off", "there is no second factor")
-	ErrFactorLocked = fault.New(fault.Exhausted, "second_factor_locked", "too many wrong codes: try again in a quarter of an hour")
-	ErrCodeWrong    = fault.New(fault.Forbidden, "code_wrong", "the code is wrong, or was used before")
-	ErrLogInCode    = fault.New(fault.Unauthenticated, "code_wrong", "the code is wrong, or was used before")
-	ErrCodeRequired = fault.New(fault.Unprocessable, "code_required", "this takes the second factor as well").
-			With(fault.Field{Path: "/code", Code: "required", Message: "is missing"})
+	ErrMailToken      = fault.New(fault.Unprocessable, "mail_token_invalid", "the token is wrong, used or expired: ask for another mail")
+	ErrFactorOn       = fault.New(fault.Conflict, "second_factor_on", "there is a second factor already: remove it first")
+	ErrFactorOff      = fault.New(fault.Conflict, "second_factor_off", "there is no second factor")
+	ErrFactorRequired = fault.New(fault.Conflict, "second_factor_required", "a role of the user takes a second factor")
+	ErrFactorLocked   = fault.New(fault.Exhausted, "second_factor_locked", "too many wrong codes: try again in a quarter of an hour")
+	ErrCodeWrong      = fault.New(fault.Forbidden, "code_wrong", "the code is wrong, or was used before")
+	ErrLogInCode      = fault.New(fault.Unauthenticated, "code_wrong", "the code is wrong, or was used before")
+	ErrCodeRequired   = fault.New(fault.Unprocessable, "code_required", "this takes the second factor as well").
+				With(fault.Field{Path: "/code", Code: "required", Message: "is missing"})
 	ErrChallenge              = fault.New(fault.Unauthenticated, "challenge_invalid", "log in with the password again")
 	ErrAPIKey                 = fault.New(fault.Unauthenticated, "api_key_invalid", "the API key is not valid")
 	ErrAPIKeyNotFound         = fault.New(fault.NotFound, "api_key_not_found", "there is no such API key")

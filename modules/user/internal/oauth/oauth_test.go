@@ -73,7 +73,7 @@ func setup(t *testing.T, c db.Config) *fixture {
 	bus := event.NewBus(event.Options{Log: log, Now: now, NewID: module.NewID})
 	f.App = app.New(app.Deps{
 		DB: d, Store: s, Secrets: ring, Passwords: password.New(2, domain.ErrPasswordsBusy), Issuer: issuer, Audience: []string{"user", "order"}, Now: now,
-		NewID: module.NewID, Currency: "EUR", SessionTTL: time.Hour, TokenFile: filepath.Join(t.TempDir(), "token"), Audit: audit.New(d, issuer, now),
+		NewID: module.NewID, Currency: "EUR", SessionTTL: time.Hour, SessionIdle: time.Hour, MaxSessions: 100, TokenFile: filepath.Join(t.TempDir(), "token"), Audit: audit.New(d, issuer, now),
 		Signer: auth.NewSigner(ring.Signing, issuer, []string{"user", "order"}, time.Minute, now),
 		Events: bus.Publisher("user", d, []event.Type{
 			userv1.Registered, userv1.EmailVerificationRequested, userv1.Revoked, userv1.SecondFactorChanged,

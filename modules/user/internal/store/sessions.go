@@ -50,22 +50,24 @@ func (s *Store) UseRefreshToken(ctx context.Context, hash, requestKey string, no
 // is no such token.
 func (s *Store) SessionOfToken(ctx context.Context, hash string) (in Session, usedKey string, known bool, err error) {
 	var rows []struct {
-		ID        string
-		UserID    string
-		ExpiresAt int64
-		RevokedAt int64
-		UsedKey   string
-		ClientID  string
-		Scopes    string
+		ID                    string
+		UserID                string
+		CreatedAt, LastUsedAt int64
+		ExpiresAt             int64
+		RevokedAt             int64
+		UsedKey               string
+		ClientID              string
+		Scopes                string
 	}
-	err = s.db.Conn(ctx).Raw(`SELECT s.id, s.user_id, s.expires_at, s.revoked_at, s.client_id, s.scopes, t.used_key FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
+	err = s.db.Conn(ctx).Raw(`SELECT s.id, s.user_id, s.created_at, s.last_used_at, s.expires_at, s.revoked_at, s.client_id, s.scopes, t.used_key FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
 		WHERE t.hash = ?`, hash).Scan(&rows).Error
 	if err != nil || len(rows) == 0 {
 		return Session{}, "", false, err
 	}
 	r := rows[0]
 	return Session{
-		ID: r.ID, UserID: r.UserID, ExpiresAt: db.FromMicros(r.ExpiresAt), Revoked: r.RevokedAt != 0, ClientID: r.ClientID,
+		LastUsedAt: db.FromMicros(max(r.LastUsedAt, r.CreatedAt)),
+		ID:         r.ID, UserID: r.UserID, ExpiresAt: db.FromMicros(r.ExpiresAt), Revoked: r.RevokedAt != 0, ClientID: r.ClientID,
 		Scopes: strings.Fields(r.Scopes),
 	}, r.UsedKey, true, nil
 }
@@ -108,6 +110,21 @@ func (s *Store) RevokeOtherSessions(ctx context.Context, userID, keep string, no
 	}
 	err = s.db.Conn(ctx).Raw(query+" RETURNING id", args...).Scan(&ended).Error
 	return ended, err
+}
+
+// RevokeSessionsBeyond ends the sessions of a user beyond the given number, those first that were not used for the longest time, and returns them.
+func (s *Store) RevokeSessionsBeyond(ctx context.Context, userID string, keep int, now time.Time) (ended []string, err error) {
+	const all = 1 << 30 // SQLite takes an offset only with a limit
+	err = s.db.Conn(ctx).Raw(`UPDATE sessions SET revoked_at = ? WHERE id IN (SELECT id FROM sessions
+		WHERE user_id = ? AND revoked_at = 0 AND expires_at > ? ORDER BY last_used_at DESC, id DESC LIMIT ? OFFSET ?) RETURNING id`,
+		db.Micros(now), userID, db.Micros(now), all, keep).Scan(&ended).Error
+	return ended, err
+}
+
+// UsersWithSessions reads the ids of up to limit users who have a session that has not ended.
+func (s *Store) UsersWithSessions(ctx context.Context, now time.Time, limit int) (users []string, err error) {
+	err = s.db.Conn(ctx).Raw("SELECT DISTINCT user_id FROM sessions WHERE revoked_at = 0 AND expires_at > ? LIMIT ?", db.Micros(now), limit).Scan(&users).Error
+	return users, err
 }
 
 // RevokeSessions queues the end of all sessions of a user.

@@ -1078,6 +1078,12 @@ type SetRolesParams struct {
 	IfMatch IfMatch `json:"If-Match"`
 }
 
+// EndUserSessionsParams defines parameters for EndUserSessions.
+type EndUserSessionsParams struct {
+	// IdempotencyKey Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // RequestEmailVerificationJSONRequestBody defines body for RequestEmailVerification for application/json ContentType.
 type RequestEmailVerificationJSONRequestBody = EmailRequest
 
@@ -1388,7 +1394,7 @@ type ClientInterface interface {
 
 	// DisableSecondFactorWithBody Remove the second factor
 	//
-	// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions.
+	// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions. Where a role of the user takes a second factor (modules.user.require_second_factor), it is a 409, code second_factor_required.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1397,7 +1403,7 @@ type ClientInterface interface {
 
 	// DisableSecondFactor Remove the second factor
 	//
-	// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions.
+	// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions. Where a role of the user takes a second factor (modules.user.require_second_factor), it is a 409, code second_factor_required.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1689,6 +1695,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /api/v1/users/{user_id}/roles (the `SetRoles` operationId).
 	SetRoles(ctx context.Context, userID openapi_types.UUID, params *SetRolesParams, body SetRolesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EndUserSessions End a user's sessions
+	//
+	// Ends all sessions of the user, with their access tokens, at once. The user may log in again; API keys stay. For a user without sessions it changes nothing.
+	//
+	// Corresponds with POST /api/v1/users/{user_id}/sessions/end (the `EndUserSessions` operationId).
+	EndUserSessions(ctx context.Context, userID openapi_types.UUID, params *EndUserSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // RequestEmailVerificationWithBody Ask for a mail to verify an address
@@ -2065,7 +2078,7 @@ func (c *Client) ConfirmSecondFactor(ctx context.Context, params *ConfirmSecondF
 
 // DisableSecondFactorWithBody Remove the second factor
 //
-// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions.
+// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions. Where a role of the user takes a second factor (modules.user.require_second_factor), it is a 409, code second_factor_required.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2084,7 +2097,7 @@ func (c *Client) DisableSecondFactorWithBody(ctx context.Context, params *Disabl
 
 // DisableSecondFactor Remove the second factor
 //
-// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions.
+// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions. Where a role of the user takes a second factor (modules.user.require_second_factor), it is a 409, code second_factor_required.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2717,6 +2730,23 @@ func (c *Client) SetRolesWithBody(ctx context.Context, userID openapi_types.UUID
 // Corresponds with PUT /api/v1/users/{user_id}/roles (the `SetRoles` operationId).
 func (c *Client) SetRoles(ctx context.Context, userID openapi_types.UUID, params *SetRolesParams, body SetRolesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSetRolesRequest(c.Server, userID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EndUserSessions End a user's sessions
+//
+// Ends all sessions of the user, with their access tokens, at once. The user may log in again; API keys stay. For a user without sessions it changes nothing.
+//
+// Corresponds with POST /api/v1/users/{user_id}/sessions/end (the `EndUserSessions` operationId).
+func (c *Client) EndUserSessions(ctx context.Context, userID openapi_types.UUID, params *EndUserSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndUserSessionsRequest(c.Server, userID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4445,6 +4475,53 @@ func NewSetRolesRequestWithBody(server string, userID openapi_types.UUID, params
 	return req, nil
 }
 
+// NewEndUserSessionsRequest constructs an http.Request for the EndUserSessions method
+func NewEndUserSessionsRequest(server string, userID openapi_types.UUID, params *EndUserSessionsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "user_id", userID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/users/%s/sessions/end", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -4670,7 +4747,7 @@ type ClientWithResponsesInterface interface {
 
 	// DisableSecondFactorWithBodyWithResponse Remove the second factor
 	//
-	// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions.
+	// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions. Where a role of the user takes a second factor (modules.user.require_second_factor), it is a 409, code second_factor_required.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4679,7 +4756,7 @@ type ClientWithResponsesInterface interface {
 
 	// DisableSecondFactorWithResponse Remove the second factor
 	//
-	// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions.
+	// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions. Where a role of the user takes a second factor (modules.user.require_second_factor), it is a 409, code second_factor_required.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4991,6 +5068,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /api/v1/users/{user_id}/roles (the `SetRoles` operationId).
 	SetRolesWithResponse(ctx context.Context, userID openapi_types.UUID, params *SetRolesParams, body SetRolesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRolesResponse, error)
+
+	// EndUserSessionsWithResponse End a user's sessions
+	//
+	// Ends all sessions of the user, with their access tokens, at once. The user may log in again; API keys stay. For a user without sessions it changes nothing.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/users/{user_id}/sessions/end (the `EndUserSessions` operationId).
+	EndUserSessionsWithResponse(ctx context.Context, userID openapi_types.UUID, params *EndUserSessionsParams, reqEditors ...RequestEditorFn) (*EndUserSessionsResponse, error)
 }
 
 // RequestEmailVerificationResponse429Headers the declared response headers of an HTTP 429 response for RequestEmailVerification
@@ -9251,6 +9337,131 @@ func (r SetRolesResponse) ContentType() string {
 	return ""
 }
 
+// EndUserSessionsResponse401Headers the declared response headers of an HTTP 401 response for EndUserSessions
+type EndUserSessionsResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// EndUserSessionsResponse429Headers the declared response headers of an HTTP 429 response for EndUserSessions
+type EndUserSessionsResponse429Headers struct {
+	RetryAfter int32
+}
+
+// EndUserSessionsResponse503Headers the declared response headers of an HTTP 503 response for EndUserSessions
+type EndUserSessionsResponse503Headers struct {
+	RetryAfter int32
+}
+
+type EndUserSessionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *ContentTooLarge
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *UnprocessableContent
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *InternalServerError
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *ServiceUnavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *EndUserSessionsResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *EndUserSessionsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *EndUserSessionsResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r EndUserSessionsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r EndUserSessionsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r EndUserSessionsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r EndUserSessionsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r EndUserSessionsResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r EndUserSessionsResponse) GetApplicationProblemJSON413() *ContentTooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r EndUserSessionsResponse) GetApplicationProblemJSON422() *UnprocessableContent {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r EndUserSessionsResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r EndUserSessionsResponse) GetApplicationProblemJSON500() *InternalServerError {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r EndUserSessionsResponse) GetApplicationProblemJSON503() *ServiceUnavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r EndUserSessionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EndUserSessionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EndUserSessionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EndUserSessionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // RequestEmailVerificationWithBodyWithResponse Ask for a mail to verify an address
 //
 // Mails a token, good for 24 hours, to the user who has the address, unless it is verified. The answer is the same whether there is such a user or not.
@@ -9553,7 +9764,7 @@ func (c *ClientWithResponses) ConfirmSecondFactorWithResponse(ctx context.Contex
 
 // DisableSecondFactorWithBodyWithResponse Remove the second factor
 //
-// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions.
+// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions. Where a role of the user takes a second factor (modules.user.require_second_factor), it is a 409, code second_factor_required.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9568,7 +9779,7 @@ func (c *ClientWithResponses) DisableSecondFactorWithBodyWithResponse(ctx contex
 
 // DisableSecondFactorWithResponse Remove the second factor
 //
-// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions.
+// Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions. Where a role of the user takes a second factor (modules.user.require_second_factor), it is a 409, code second_factor_required.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10089,6 +10300,21 @@ func (c *ClientWithResponses) SetRolesWithResponse(ctx context.Context, userID o
 		return nil, err
 	}
 	return ParseSetRolesResponse(rsp)
+}
+
+// EndUserSessionsWithResponse End a user's sessions
+//
+// Ends all sessions of the user, with their access tokens, at once. The user may log in again; API keys stay. For a user without sessions it changes nothing.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/users/{user_id}/sessions/end (the `EndUserSessions` operationId).
+func (c *ClientWithResponses) EndUserSessionsWithResponse(ctx context.Context, userID openapi_types.UUID, params *EndUserSessionsParams, reqEditors ...RequestEditorFn) (*EndUserSessionsResponse, error) {
+	rsp, err := c.EndUserSessions(ctx, userID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndUserSessionsResponse(rsp)
 }
 
 // ParseRequestEmailVerificationResponse parses an HTTP response from a RequestEmailVerificationWithResponse call
@@ -14288,6 +14514,131 @@ func ParseSetRolesResponse(rsp *http.Response) (*SetRolesResponse, error) {
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers SetRolesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseEndUserSessionsResponse parses an HTTP response from a EndUserSessionsWithResponse call
+func ParseEndUserSessionsResponse(rsp *http.Response) (*EndUserSessionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EndUserSessionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest ContentTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableContent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers EndUserSessionsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers EndUserSessionsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers EndUserSessionsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {

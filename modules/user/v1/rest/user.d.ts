@@ -263,7 +263,7 @@ export interface paths {
         put?: never;
         /**
          * Remove the second factor
-         * @description Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions.
+         * @description Takes the password and a code of the authenticator, or a recovery code. It ends all other sessions. Where a role of the user takes a second factor (modules.user.require_second_factor), it is a 409, code second_factor_required.
          */
         post: operations["disableSecondFactor"];
         delete?: never;
@@ -368,6 +368,32 @@ export interface paths {
          * @description Ends the user's sessions and bars them from logging in. Disabling a disabled user changes nothing. Nobody can disable themselves (409, code own_account), or the last administrator who is not disabled (409, code last_admin).
          */
         post: operations["disableUser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user_id}/sessions/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The user.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a user's sessions
+         * @description Ends all sessions of the user, with their access tokens, at once. The user may log in again; API keys stay. For a user without sessions it changes nothing.
+         */
+        post: operations["endUserSessions"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2353,6 +2379,46 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["User"];
                 };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["ContentTooLarge"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    endUserSessions: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the request safe to send again: while the key is kept, the first answer is given again and nothing happens twice. Choose a new key, such as a UUID, for each thing to be done. Keys belong to the caller; the same key with another request is refused with 422, and with 409 while the first request is still under way.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path: {
+                /**
+                 * @description The user.
+                 * @example 0197a5c2-7b1e-7c3a-9d2f-3b8e5a6c1d20
+                 */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sessions have ended. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
