@@ -2,11 +2,14 @@ package db_test
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"cleave/platform/db"
+	"cleave/platform/db/dbtest"
 	"cleave/platform/fault"
 )
 
@@ -91,4 +94,53 @@ func TestSelect(t *testing.T) {
 			require.Len(t, found, 3, "no error has cost a connection or a row")
 		})
 	})
+}
+
+type colour string
+
+// scanned keeps what the driver gave it.
+type scanned string
+
+func (s *scanned) Scan(v any) error {
+	*s = scanned(fmt.Sprintf("%T", v))
+	return nil
+}
+
+// kinds has fields that are read without pgx's plans, and others.
+type kinds struct {
+	ID          string
+	Text        string
+	Named       colour
+	Own         scanned
+	Four, Eight int64
+	Small       int
+	Narrow      int32
+	Flag        bool
+	Part        float64
+}
+
+func (k *kinds) columns() []any {
+	return []any{&k.ID, &k.Text, &k.Named, &k.Own, &k.Four, &k.Eight, &k.Small, &k.Narrow, &k.Flag, &k.Part}
+}
+
+func TestSelect_Kinds(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	const id = "0197a5c5-2c7d-7b60-9e1f-6a4b8d0c2e55"
+	d := dbtest.Open(t, dbtest.Postgres(t), "order", itemMigrations, constraints)
+	for range 2 {
+		found, err := db.Select(ctx, d, (*kinds).columns, `SELECT ?::uuid, 'ä'::text, 'red'::varchar, 'own'::text,
+			-4::int4, -9223372036854775807::int8, -2::int2, 2147483647::int4, TRUE, 0.5::float8`, id)
+		require.NoError(t, err)
+		require.Equal(t, []kinds{{
+			ID: id, Text: "ä", Named: "red", Own: "string", Four: -4, Eight: -math.MaxInt64, Small: -2, Narrow: math.MaxInt32, Flag: true, Part: 0.5,
+		}}, found)
+	}
+	text := func(s *string) []any { return []any{s} }
+	_, err := db.Select(ctx, d, text, "SELECT NULL::text AS reason")
+	require.ErrorContains(t, err, "column reason")
+	_, err = db.Select(ctx, d, text, "SELECT 'a'::text, 'b'::text")
+	require.ErrorContains(t, err, "2 columns")
+	_, err = db.Select(ctx, d, func(n *int32) []any { return []any{n} }, "SELECT 2147483648::int8 AS big")
+	require.ErrorContains(t, err, "column big")
 }
