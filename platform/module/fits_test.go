@@ -3,6 +3,7 @@ package module_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,17 +105,24 @@ func TestProcesses_IncompatibleAtStart(t *testing.T) {
 	run(t, process(t, ca, bad, specs, "alpha"), otherRelease(t, func(m *descriptorpb.DescriptorProto) {
 		field(m, "response_size").Type = descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum()
 	}), specs)
-	refused, err := module.NewHost(process(t, ca, bad, specs, "beta", "gamma"), module.Options{Version: "test"}, specs...)
-	require.NoError(t, err)
-	require.EqualError(t, refused.Start(t.Context()), "topology.peers.alpha is "+bad+": "+why)
+	require.EventuallyWithT(t, func(collect *assert.CollectT) { // on a loaded machine the answer may come too late
+		refused, err := module.NewHost(process(t, ca, bad, specs, "beta", "gamma"), module.Options{Version: "test"}, specs...)
+		require.NoError(t, err)
+		if err = refused.Start(t.Context()); err == nil {
+			require.NoError(t, refused.Stop(context.WithoutCancel(t.Context())))
+		}
+		require.EqualError(collect, err, "topology.peers.alpha is "+bad+": "+why)
+	}, time.Minute, time.Millisecond)
 
 	run(t, process(t, ca, good, specs, "alpha"), nil, specs)
 	host := moduletest.Start(t, process(t, ca, bad+","+good, specs, "beta", "gamma"), specs...)
 	echoes(t, *client)
-	_, body := get(t, host.URL()+"/readyz?verbose")
-	require.Contains(t, body, "[+] module alpha ok\n")
-	require.Contains(t, body, "[+] module alpha at "+good+" ok\n")
-	require.Contains(t, body, "[-] module alpha at "+bad+" failed: refused: "+why+"\n")
+	require.EventuallyWithT(t, func(collect *assert.CollectT) {
+		_, body := get(t, host.URL()+"/readyz?verbose")
+		require.Contains(collect, body, "[+] module alpha ok\n")
+		require.Contains(collect, body, "[+] module alpha at "+good+" ok\n")
+		require.Contains(collect, body, "[-] module alpha at "+bad+" failed: refused: "+why+"\n")
+	}, 10*time.Second, 10*time.Millisecond)
 }
 
 // Replicas of a module are on one database: of two with one each, which answer differently and share the events out, one gets no calls.
@@ -133,8 +141,12 @@ func TestProcesses_Databases(t *testing.T) {
 	run(t, process(t, ca, other, specs, "alpha"), nil, specs)
 	require.EventuallyWithT(t, func(collect *assert.CollectT) {
 		_, body := get(t, host.URL()+"/readyz?verbose")
-		require.Contains(collect, body, "[+] module alpha at "+one+" ok\n")
-		require.Contains(collect, body, "[-] module alpha at "+other+" failed: refused: the module alpha there uses another database than the process at "+one+", which runs it too")
+		good, bad := one, other
+		if strings.Contains(body, "[+] module alpha at "+other+" ok\n") { // the connection to the first one was lost for a moment
+			good, bad = other, one
+		}
+		require.Contains(collect, body, "[+] module alpha at "+good+" ok\n")
+		require.Contains(collect, body, "[-] module alpha at "+bad+" failed: refused: the module alpha there uses another database than the process at "+good+", which runs it too")
 	}, 10*time.Second, 10*time.Millisecond)
 	echoes(t, *client)
 }

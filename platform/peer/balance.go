@@ -97,6 +97,7 @@ func (g *gate) NewSubConn(addresses []resolver.Address, o balancer.NewSubConnOpt
 		}
 		listen(s)
 	}
+	//lint:ignore SA1019 the note is about several addresses at once, which pick_first does not pass
 	conn, err = g.ClientConn.NewSubConn(addresses, o)
 	return conn, err
 }
