@@ -168,22 +168,29 @@ func NewHost(cfg *config.Config, o Options, specs ...Spec) (*Host, error) {
 	return h, nil
 }
 
-// serveGC is the garbage collector's percentage while serving
-// (runtime/debug.SetGCPercent), unless GOGC sets one: so little is alive that
-// the usual 100 would collect a hundred times a second under load.
+// serveGC is the garbage collector's percentage (runtime/debug.SetGCPercent),
+// unless GOGC sets one: so little is alive that the usual 100 would collect a
+// hundred times a second under load.
 const serveGC = 400
+
+// settle is how long after the start the process gives back the memory that
+// only the start needed: the first requests need the processor more.
+const settle = time.Second
 
 // Run starts the modules, serves until ctx ends or a background task fails, and
 // stops. An error before readiness is a *StartError.
 func (h *Host) Run(ctx context.Context) error {
-	if err := h.Start(ctx); err != nil {
-		return err
-	}
-	debug.FreeOSMemory() // starting leaves several megabytes of garbage behind
-	releaseImage()
 	if _, chosen := os.LookupEnv("GOGC"); !chosen {
 		debug.SetGCPercent(serveGC)
 	}
+	if err := h.Start(ctx); err != nil {
+		return err
+	}
+	settled := time.AfterFunc(settle, func() {
+		debug.FreeOSMemory() // of several megabytes of garbage
+		releaseImage()
+	})
+	defer settled.Stop()
 	var err error
 	select {
 	case <-ctx.Done():
