@@ -150,6 +150,7 @@ func ends(t *testing.T, ctx context.Context) {
 	t.Helper()
 	select {
 	case <-ctx.Done():
+		require.Equal(t, context.Canceled, ctx.Err(), "and not only at the deadline")
 	case <-time.After(10 * time.Second):
 		t.Error("the callee's context goes on")
 	}
