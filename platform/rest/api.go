@@ -21,6 +21,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -88,6 +89,10 @@ type API struct {
 	endAll     context.CancelFunc
 }
 
+// releaseMode ends gin's debug mode, which prints to stdout, where commands write their data. The mode is a plain variable of gin's, so
+// it is written once and before any engine reads it.
+var releaseMode = sync.OnceFunc(func() { gin.SetMode(gin.ReleaseMode) })
+
 // New returns an API without modules.
 func New(o Options) *API {
 	if o.MaxBody == 0 {
@@ -99,7 +104,7 @@ func New(o Options) *API {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	gin.SetMode(gin.ReleaseMode) // debug mode prints to stdout, which belongs to the commands' data
+	releaseMode()
 	a := &API{o: o, engine: gin.New(), documents: map[string]*openapi3.T{}, elsewhere: map[string]Elsewhere{}, operations: map[routeKey]observed{}, limits: map[*db.DB]*limits{}}
 	a.streams, a.endAll = context.WithCancel(context.Background())
 	e := a.engine
