@@ -11,12 +11,16 @@ import (
 	"cleave/modules/user/internal/domain"
 	"cleave/modules/user/internal/store"
 	userv1 "cleave/modules/user/v1"
+	"cleave/platform/backoff"
 )
 
 const (
 	// mailRequestPoll is how long a request waits whose process has ended before it was answered.
 	mailRequestPoll  = 5 * time.Second
 	mailRequestBatch = 20 // requests per transaction
+	// mailRequestRest is how long a request waits at most before it is answered, and half of it at least. A mail to somebody takes more
+	// work than none: right after the request, it would compete with the answer to the client, who could tell by the time.
+	mailRequestRest = 200 * time.Millisecond
 )
 
 // RequestEmailVerification has a token mailed to the user who has an address that is not verified. It notes the request and nothing else, for
@@ -62,6 +66,7 @@ func (a *App) AnswerRequests(log *slog.Logger) func(ctx context.Context) error {
 				return nil
 			case <-ticker.C:
 			case <-a.mailRequested:
+				backoff.Pause(ctx, backoff.Delay(1, mailRequestRest, mailRequestRest))
 			}
 		}
 	}
