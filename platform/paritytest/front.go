@@ -78,7 +78,7 @@ var fronts = map[string]exchange{
 		}
 	}},
 	"body_cut": {response: func(r *frontv1.ExchangeResponse) {
-		if most := 4096; len(r.GetBody()) > most {
+		if most := 1024; len(r.GetBody()) > most {
 			r.Body = r.Body[:most]
 			if r.Head != nil {
 				r.Head.Headers = dropped("Content-Length")(r.Head.Headers)
