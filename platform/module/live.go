@@ -4,82 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"cleave/platform/audit"
-	"cleave/platform/db"
 	"cleave/platform/event/broker"
 	"cleave/platform/fault"
 	"cleave/platform/ops"
-	opsv1 "cleave/platform/ops/v1"
-	"cleave/platform/rpc"
 )
 
 // How long a move may wait.
 const leaveMargin = 2 * time.Second // longer than a request may take
-
-// assemble opens and builds the modules with which the process starts, and the
-// API in front of them.
-func (h *Host) assemble(ctx context.Context) error {
-	reading := h.readDocuments()
-	defer reading.Wait()
-	opened, err := h.open(ctx, h.start)
-	if err != nil {
-		return err
-	}
-	if err := h.openPipe(); err != nil {
-		for _, r := range opened {
-			err = errors.Join(err, r.db.Close())
-		}
-		return err
-	}
-	if h.cfg.Events.Pipe == broker.InProcess {
-		h.bus = h.newBus()
-	}
-	h.placed.Lock()
-	h.running = opened // so that Stop closes them all
-	h.placed.Unlock()
-	for _, r := range opened {
-		if err := h.wire(ctx, r); err != nil {
-			return err
-		}
-	}
-	h.metrics.Watch(h.o.Now, func() (all []*db.DB) {
-		for _, r := range h.modules() {
-			all = append(all, r.db)
-		}
-		return all
-	})
-	_, err = h.openDoor()
-	return err
-}
-
-// readDocuments reads the OpenAPI documents that a door mounts, while the databases are opened and the modules wired. Each takes about as
-// long as the other, so that the documents have half of the processors.
-func (h *Host) readDocuments() *sync.WaitGroup {
-	documents := make(chan func(), len(h.specs)+1)
-	for _, s := range h.specs {
-		if s.OpenAPI != nil {
-			documents <- func() { h.documents.Read(s.Name, s.OpenAPI) }
-		}
-	}
-	documents <- func() { h.documents.Read(ops.Name, opsv1.OpenAPI) }
-	close(documents)
-	var reading sync.WaitGroup
-	for range max(1, runtime.GOMAXPROCS(0)/2) {
-		reading.Go(func() {
-			for read := range documents {
-				read()
-			}
-		})
-	}
-	return &reading
-}
 
 // modules are those that run here now.
 func (h *Host) modules() []*running {
@@ -183,75 +120,11 @@ func (h *Host) place(record func()) {
 	h.version++
 }
 
-// SetEdge makes the calls of one module that runs here to another one go to
-// target: Here, or an address. Calls under way end where they began, and
-// SetEdge returns when they have.
-func (h *Host) SetEdge(ctx context.Context, caller, callee, target string, version int64) error {
-	ctx = context.WithoutCancel(ctx) // a client that gives up does not leave half a move behind
-	end, err := h.begin(version)
-	if err != nil {
-		return err
-	}
-	defer end()
-	r, e, err := h.edge(caller, callee)
-	if err != nil {
-		return err
-	}
-	if target != Here {
-		if err := h.reach(ctx, callee, target); err != nil {
-			return err
-		}
-	}
-	identity, conn, where, err := h.target(caller, callee, target)
-	if err != nil {
-		return err
-	}
-	if conn, err = h.orHere(conn, callee, where); err != nil {
-		return err
-	}
-	if err := r.record(ctx, "ops:process:write", "edge/"+caller+"/"+callee, map[string]string{"from": h.edgeTo(e), "to": where}); err != nil {
-		return err
-	}
-	wait := e.Switch(identity, conn)
-	h.place(func() { e.where, e.left = where, append(e.left, wait) })
-	if err := e.drained(ctx); err != nil {
-		return fault.New(fault.Timeout, "", "new calls go to %s, and calls to where the edge led before are still under way", where).Wrap(err)
-	}
-	return nil
-}
-
-// edge finds an edge of a module that runs here.
-func (h *Host) edge(caller, callee string) (*running, *placedEdge, error) {
-	r := h.find(caller)
-	if r == nil {
-		return nil, nil, notHere(caller)
-	}
-	for _, e := range r.edges {
-		if e.to == callee {
-			return r, e, nil
-		}
-	}
-	return nil, nil, fault.New(fault.NotFound, "edge_unknown", "the Uses of the module %s does not name %s", caller, callee)
-}
-
 // record writes what is about to be done into the module's audit log.
 func (r *running) record(ctx context.Context, action, object string, detail map[string]string) error {
 	return r.db.Tx(ctx, func(ctx context.Context) error {
 		return r.env.Audit.Append(ctx, audit.Entry{Action: action, Object: object, Detail: detail})
 	})
-}
-
-// drained waits for the calls to where the edge led before.
-func (e *placedEdge) drained(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, rpc.DefaultTimeout+leaveMargin)
-	defer cancel()
-	for _, wait := range e.left {
-		if err := wait(ctx); err != nil {
-			return err
-		}
-	}
-	e.left = nil
-	return nil
 }
 
 // SetModule makes a module run in this process or not, and clients' requests
@@ -361,14 +234,19 @@ func (h *Host) startModule(ctx context.Context, s Spec) error {
 	h.runModule(r)
 	if err := h.awaitSubscriptions(r.bus, failed); err != nil {
 		r.tasks.stop()
-		h.place(func() {
-			h.running = slices.DeleteFunc(slices.Clone(h.running), func(other *running) bool { return other == r })
-		})
+		h.remove(r)
 		return errors.Join(err, r.db.Close())
 	}
 	started.Store(true)
 	h.offer(r)
 	return nil
+}
+
+// remove takes a module out of those that run here.
+func (h *Host) remove(r *running) {
+	h.place(func() {
+		h.running = slices.DeleteFunc(slices.Clone(h.running), func(other *running) bool { return other == r })
+	})
 }
 
 // rank is the place of a module in dependency order.
@@ -411,9 +289,7 @@ func (h *Host) stopModule(ctx context.Context, r *running) error {
 		return fmt.Errorf("wait for the calls of other processes: %w", err)
 	}
 	r.tasks.stop()
-	h.place(func() {
-		h.running = slices.DeleteFunc(slices.Clone(h.running), func(other *running) bool { return other == r })
-	})
+	h.remove(r)
 	// The keys of an issuer that has gone are asked of where it is now.
 	old, err := h.openDoor()
 	if err == nil {

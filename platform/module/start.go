@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -17,9 +18,69 @@ import (
 	"cleave/platform/db"
 	"cleave/platform/event"
 	"cleave/platform/event/broker"
+	"cleave/platform/ops"
+	opsv1 "cleave/platform/ops/v1"
 	"cleave/platform/repeat"
 	"cleave/platform/rest"
 )
+
+// assemble opens and builds the modules with which the process starts, and the
+// API in front of them.
+func (h *Host) assemble(ctx context.Context) error {
+	reading := h.readDocuments()
+	defer reading.Wait()
+	opened, err := h.open(ctx, h.start)
+	if err != nil {
+		return err
+	}
+	if err := h.openPipe(); err != nil {
+		for _, r := range opened {
+			err = errors.Join(err, r.db.Close())
+		}
+		return err
+	}
+	if h.cfg.Events.Pipe == broker.InProcess {
+		h.bus = h.newBus()
+	}
+	h.placed.Lock()
+	h.running = opened // so that Stop closes them all
+	h.placed.Unlock()
+	for _, r := range opened {
+		if err := h.wire(ctx, r); err != nil {
+			return err
+		}
+	}
+	h.metrics.Watch(h.o.Now, func() (all []*db.DB) {
+		for _, r := range h.modules() {
+			all = append(all, r.db)
+		}
+		return all
+	})
+	_, err = h.openDoor()
+	return err
+}
+
+// readDocuments reads the OpenAPI documents that a door mounts, while the databases are opened and the modules wired. Each takes about as
+// long as the other, so that the documents have half of the processors.
+func (h *Host) readDocuments() *sync.WaitGroup {
+	documents := make(chan func(), len(h.specs)+1)
+	for _, s := range h.specs {
+		if s.OpenAPI != nil {
+			documents <- func() { h.documents.Read(s.Name, s.OpenAPI) }
+		}
+	}
+	documents <- func() { h.documents.Read(ops.Name, opsv1.OpenAPI) }
+	close(documents)
+	var reading sync.WaitGroup
+	for range max(1, runtime.GOMAXPROCS(0)/2) {
+		reading.Go(func() {
+			for read := range documents {
+				read()
+			}
+		})
+	}
+	return &reading
+}
 
 // open opens the databases of modules and brings them up to date, all at once.
 func (h *Host) open(ctx context.Context, specs []Spec) ([]*running, error) {
