@@ -5,7 +5,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"net"
 	"net/url"
 	"path/filepath"
 	"runtime"
@@ -23,6 +22,7 @@ import (
 	userv1 "cleave/modules/user/v1"
 	"cleave/platform/auth"
 	"cleave/platform/db"
+	"cleave/platform/egress"
 	"cleave/platform/event"
 	"cleave/platform/module"
 	"cleave/platform/revocation"
@@ -98,11 +98,7 @@ func (s *settings) requiresVerified(issuer string) bool {
 		return s.RequireVerifiedEmail == verifiedAlways
 	}
 	u, err := url.Parse(issuer)
-	if err != nil {
-		return true
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
+	return err != nil || !egress.Loopback(u.Hostname())
 }
 
 // The values of require_verified_email; the third one is never.

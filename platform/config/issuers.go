@@ -1,8 +1,9 @@
 package config
 
 import (
-	"net"
 	"net/url"
+
+	"cleave/platform/egress"
 )
 
 // Issuer is an outside issuer whose access tokens are accepted beside our own. A claim is named by its path, such as
@@ -49,7 +50,5 @@ func issuerURL(s string) bool {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return false
 	}
-	ip := net.ParseIP(u.Hostname())
-	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-	return u.Scheme == "https" || u.Scheme == "http" && local
+	return u.Scheme == "https" || u.Scheme == "http" && egress.Loopback(u.Hostname())
 }

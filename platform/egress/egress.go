@@ -42,6 +42,9 @@ type Options struct {
 	Bearer string
 }
 
+// Loopback reports whether a host, as in a URL, is this machine by its own words: localhost, or a loopback address. Nobody is on the way there.
+func Loopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
+
 // Client returns a client that keeps no connection. It uses no proxy: one would resolve names in its own way. It fails when CAFile
 // holds no certificate.
 func Client(o Options) (*http.Client, error) {

@@ -14,6 +14,7 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"cleave/modules/notification/internal/domain"
+	"cleave/platform/egress"
 	"cleave/platform/fault"
 )
 
@@ -63,7 +64,7 @@ func NewSMTP(s Server, from *netmail.Address) (*SMTP, error) {
 	if err != nil || port == 0 || host == "" {
 		return nil, fmt.Errorf("the SMTP server's address %q is not host:port", s.Addr)
 	}
-	if ip := net.ParseIP(host); s.Username != "" && s.TLS == None && host != "localhost" && !ip.IsLoopback() {
+	if s.Username != "" && s.TLS == None && !egress.Loopback(host) {
 		return nil, errors.New("a log-in at the SMTP server needs TLS: set tls to starttls or implicit")
 	}
 	return &SMTP{server: s, host: host, port: int(port), from: from}, nil

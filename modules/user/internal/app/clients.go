@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"math"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"cleave/modules/user/internal/store"
 	userv1 "cleave/modules/user/v1"
 	"cleave/platform/audit"
+	"cleave/platform/egress"
 	"cleave/platform/fault"
 )
 
@@ -135,6 +135,5 @@ func safeRedirect(uri string) bool {
 	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(uri, " \t\r\n#*") {
 		return false
 	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
+	return u.Scheme == "https" || u.Scheme == "http" && egress.Loopback(u.Hostname())
 }
