@@ -12,8 +12,12 @@ import (
 // returned nil. When one of them fails, it is rolled back and the next begins
 // afresh, unless an earlier one had succeeded: then nothing of the unit is
 // written and Lazy returns an error. Inside a unit or a transaction of the
-// same database, fn joins it. Nothing is retried, because fn is more than its
-// transactions.
+// same database, fn joins it.
+//
+// What runs a transaction of Tx again runs fn again as a whole, as the caller
+// would have to whom it failed: what fn does outside the database before it
+// returns must be harmless when done twice, such as a call with an idempotency
+// key of its own.
 //
 // On SQLite the unit holds the only writer from its first statement to its end.
 func (d *DB) Lazy(ctx context.Context, fn func(ctx context.Context) error) error {
@@ -23,20 +27,23 @@ func (d *DB) Lazy(ctx context.Context, fn func(ctx context.Context) error) error
 		}
 		return s.txn.join(ctx, fn)
 	}
-	u := &lazy{db: d}
+	return repeat(ctx, func(attempt int) (again bool, err error) { return d.unit(ctx, attempt, fn) })
+}
+
+func (d *DB) unit(ctx context.Context, attempt int, fn func(context.Context) error) (again bool, err error) {
+	u := &lazy{db: d, alone: attempt > 1}
 	defer func() { _ = u.rollback() }()
-	err := fn(scope{db: d, lazy: u}.into(ctx))
-	if err == nil {
-		return u.commit(ctx)
-	}
-	if unseen := u.rollback(); unseen != nil {
+	if err = fn(scope{db: d, lazy: u}.into(ctx)); err == nil {
+		err = u.commit(ctx)
+	} else if unseen := u.rollback(); unseen != nil {
 		err = unseen
 	}
-	return d.translate(ctx, err)
+	return retryable(err), d.translate(ctx, err)
 }
 
 type lazy struct {
-	db *DB
+	db    *DB
+	alone bool // out of commit groups
 
 	mu   sync.Mutex
 	txn  *txn  // nil before the first Tx and after one that failed
@@ -85,7 +92,7 @@ func (u *lazy) enter() (*txn, error) {
 	}
 	u.busy = true
 	if u.txn == nil {
-		u.txn = u.db.begin(false)
+		u.txn = u.db.begin(u.alone)
 	}
 	return u.txn, nil
 }

@@ -3,6 +3,7 @@ package db_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -119,17 +120,53 @@ func TestRetry(t *testing.T) {
 		}))
 		require.Equal(t, []int{2, 2}, []int{outer, inner}, "only the outermost runs again")
 	})
-	t.Run("NotLazy", func(t *testing.T) {
+	t.Run("LazyRunsAsAWhole", func(t *testing.T) {
 		d := setup(t)
-		attempts := 0
-		err := d.Lazy(ctx, func(ctx context.Context) error {
+		units, inner := 0, 0
+		require.NoError(t, d.Lazy(ctx, func(ctx context.Context) error {
+			units++
+			if err := d.Tx(ctx, func(ctx context.Context) error { return add(ctx, d, fmt.Sprint("unit", units)) }); err != nil {
+				return err
+			}
 			return d.Tx(ctx, func(ctx context.Context) error {
-				attempts++
-				return conflict(ctx, d)
+				inner++
+				if inner <= 2 {
+					return d.Conn(ctx).Exec("DO $$ BEGIN RAISE EXCEPTION 'for another transaction' USING ERRCODE = 'deadlock_detected'; END $$").Error
+				}
+				return nil
 			})
+		}))
+		require.Equal(t, []int{3, 3}, []int{units, inner}, "only the unit runs again")
+		require.Equal(t, []string{"a", "unit3"}, ids(t, ctx, d))
+	})
+	t.Run("LazyAtCommit", func(t *testing.T) {
+		d := setup(t)
+		units := 0
+		require.NoError(t, d.Lazy(ctx, func(ctx context.Context) error {
+			units++
+			return d.Tx(ctx, func(ctx context.Context) error {
+				if err := d.Conn(ctx).Exec("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE").Error; err != nil {
+					return err
+				}
+				ids(t, ctx, d) // the snapshot
+				if units == 1 {
+					other := d.Tx(db.Detach(ctx), func(ctx context.Context) error { return d.Conn(ctx).Exec("UPDATE items SET stock = 10").Error })
+					require.NoError(t, other)
+				}
+				return d.Queue(ctx).Exec("UPDATE items SET stock = stock + 1").Error
+			})
+		}))
+		require.Equal(t, 2, units)
+	})
+	t.Run("LazyGivesUp", func(t *testing.T) {
+		d := setup(t)
+		units := 0
+		err := d.Lazy(ctx, func(ctx context.Context) error {
+			units++
+			return d.Tx(ctx, func(ctx context.Context) error { return conflict(ctx, d) })
 		})
 		require.Equal(t, "database_contention", fault.CodeOf(err))
-		require.Equal(t, 1, attempts)
+		require.Equal(t, 4, units, "the first and three more")
 	})
 	t.Run("Canceled", func(t *testing.T) {
 		d := setup(t)

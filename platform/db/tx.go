@@ -48,8 +48,14 @@ func (d *DB) Tx(ctx context.Context, fn func(ctx context.Context) error) error {
 }
 
 func (d *DB) outermost(ctx context.Context, fn func(context.Context) error) error {
+	return repeat(ctx, func(attempt int) (again bool, err error) { return d.attempt(ctx, attempt, fn) })
+}
+
+// repeat calls try until it does not ask for more, up to maxRetries times more,
+// after pauses that keep those who met from meeting again.
+func repeat(ctx context.Context, try func(attempt int) (again bool, err error)) error {
 	for attempt := 1; ; attempt++ {
-		again, err := d.attempt(ctx, attempt, fn)
+		again, err := try(attempt)
 		if !again || attempt > maxRetries {
 			return err
 		}

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -79,11 +80,17 @@ func idempotencyKey(values []string) (string, error) {
 	return values[0], nil
 }
 
-// commit runs the handler and sends its answer once it is committed; a may be nil. When the handler
-// or the commit fails and a is not nil, the answer stored under its key goes out instead, if any.
+// commit runs the handler and sends its answer once it is committed; a may be nil. A handler whose
+// transaction the database gave up for another one's sake runs again. When the handler or the commit
+// fails and a is not nil, the answer stored under its key goes out instead, if any.
 func (m *mounted) commit(c *gin.Context, d *db.DB, op *operation, a *attempt) error {
-	ctx, b := c.Request.Context(), newBuffer(c.Writer)
+	ctx := c.Request.Context()
+	var b *buffer
 	err := d.Lazy(ctx, func(ctx context.Context) error {
+		b = newBuffer(c.Writer)
+		if body, ok := c.Request.Body.(*validatedBody); ok {
+			_, _ = body.Seek(0, io.SeekStart) // where the last run may have left it; no such seek fails
+		}
 		switch err := op.call(c, c.Request.WithContext(ctx), b); {
 		case err != nil:
 			return err

@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"cleave/platform/db"
 	"cleave/platform/db/dbtest"
@@ -382,5 +383,43 @@ func FuzzIdempotencyKey(f *testing.F) {
 		require.NotContains(t, a.keyHash, k+"\x00")
 		_, err = json.Marshal(a.scope)
 		require.NoError(t, err)
+	})
+}
+
+// A request whose transaction the database gives up for another one's sake is done again, and answered once.
+func TestContention(t *testing.T) {
+	t.Parallel()
+	f := setupOn(t, openNotes(t, dbtest.Postgres(t)))
+	const deadlock = "DO $$ BEGIN RAISE EXCEPTION 'for another transaction' USING ERRCODE = 'deadlock_detected'; END $$"
+	for name, statement := range map[string]func(context.Context) *gorm.DB{
+		"InTheHandler": f.notes.db.Conn,
+		"AtTheCommit":  f.notes.db.Queue,
+	} {
+		t.Run(name, func(t *testing.T) {
+			rows, calls, key := f.notes.count(t, "notes"), f.notes.calls.Load(), uuid.NewString()
+			defer f.notes.meanwhile(func(c *gin.Context) error {
+				if f.notes.calls.Load() > calls+2 {
+					return nil
+				}
+				return f.notes.db.Tx(c, func(ctx context.Context) error { return statement(ctx).Exec(deadlock).Error })
+			})()
+			r := f.keyed(t, "u1", key, note)
+			require.Equal(t, 201, r.status, r.body)
+			require.EqualValues(t, 3, f.notes.calls.Load()-calls)
+			require.Equal(t, rows+1, f.notes.count(t, "notes"))
+			again := f.keyed(t, "u1", key, note)
+			require.Equal(t, r.body, again.body)
+			require.Equal(t, "true", again.header.Get(headerReplayed))
+		})
+	}
+	t.Run("ToNoEnd", func(t *testing.T) {
+		rows := f.notes.count(t, "notes")
+		defer f.notes.meanwhile(func(c *gin.Context) error {
+			return f.notes.db.Tx(c, func(ctx context.Context) error { return f.notes.db.Conn(ctx).Exec(deadlock).Error })
+		})()
+		r := f.keyed(t, "u1", uuid.NewString(), note)
+		require.Equal(t, 503, r.status, r.body)
+		require.Equal(t, "database_contention", r.problem(t).Code)
+		require.Equal(t, rows, f.notes.count(t, "notes"))
 	})
 }
