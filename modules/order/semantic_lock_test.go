@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	orderrest "cleave/modules/order/v1/rest"
+	"cleave/platform/db"
 	"cleave/platform/fault"
 	"cleave/platform/saga"
 )
@@ -195,4 +197,69 @@ func (c *caller) ends(t testing.TB, o orderrest.Order) {
 		s := c.order(t, o).Status
 		return s == orderrest.OrderStatusCancelled || s == orderrest.OrderStatusRejected
 	}, "the order goes on")
+}
+
+// Who waits for the order of one user holds nothing of another user's, whose event came with it: otherwise
+// those who place and cancel orders of the same product could wait for each other.
+func TestSemanticLock_EventsLockAlone(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		d := w.host.DB("order")
+		if d.Dialect() != "postgres" {
+			return // one transaction holds all of an SQLite file
+		}
+		p := w.product(t, euros(10), 3)
+		buyers, orders := make([]*caller, 3), make([]orderrest.Order, 3)
+		for i := range buyers {
+			buyers[i] = w.customer(t, 10)
+			orders[i] = buyers[i].reaches(t, buyers[i].place(t, 1, p), orderrest.OrderStatusConfirmed)
+		}
+		count := func(query string) (n int) {
+			require.NoError(t, d.Conn(t.Context()).Raw(query).Scan(&n).Error)
+			return n
+		}
+		waits := func() bool {
+			return count("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '% FROM orders WHERE buyer_id %'") > 0
+		}
+		first, last := lock(t, d, orders[0]), lock(t, d, orders[2])
+		w.users.disable(t, buyers[0].id)
+		eventually(t, waits, "the first event does not wait for its order")
+		w.users.disable(t, buyers[1].id)
+		w.users.disable(t, buyers[2].id)
+		eventually(t, func() bool { return count("SELECT count(*) FROM inbox WHERE state = 'pending'") == 3 }, "the events do not arrive")
+		first()
+		buyers[0].reaches(t, orders[0], orderrest.OrderStatusCancelled)
+		eventually(t, waits, "the last event does not wait for its order")
+		require.Equal(t, orderrest.OrderStatusCancelled, buyers[1].order(t, orders[1]).Status)
+		last()
+		buyers[2].reaches(t, orders[2], orderrest.OrderStatusCancelled)
+		w.settled(t)
+		require.Equal(t, int64(3), w.stock(t, p))
+	})
+}
+
+// lock holds an order's row until the returned func is called.
+func lock(t *testing.T, d *db.DB, o orderrest.Order) (release func()) {
+	t.Helper()
+	held, done, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- d.Tx(context.Background(), func(ctx context.Context) error {
+			if err := d.Conn(ctx).Exec("SELECT 1 FROM orders WHERE id = ? FOR UPDATE", o.ID.String()).Error; err != nil {
+				return err
+			}
+			close(held)
+			<-done
+			return nil
+		})
+	}()
+	release = sync.OnceFunc(func() {
+		close(done)
+		require.NoError(t, <-ended)
+	})
+	t.Cleanup(release)
+	select {
+	case <-held:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	return release
 }

@@ -71,7 +71,10 @@ func Backoff(least, most time.Duration) Option {
 // again, at most a second.
 func Timeout(d time.Duration) Option { return func(h *Handler) { h.policy.Timeout = d } }
 
-// Batch is how many events share a transaction, instead of events.batch.
+// Batch is how many events share a transaction, instead of events.batch. It
+// should be 1 for a handler that locks rows for which requests wait, too: the
+// rows of one event stay locked while the next one's are waited for, which no
+// order of locking within the handler can keep from being a deadlock.
 func Batch(n int) Option { return func(h *Handler) { h.policy.Batch = n } }
 
 // Formerly makes the handler the successor of one with another name, in the
