@@ -21,6 +21,9 @@ var version = "dev"
 var modules = []module.Spec{user.Module, order.Module, notification.Module}
 
 func main() {
+	if code, ok := cli.Work(os.Args, modules); ok {
+		os.Exit(code)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After the first signal the default handling is back: a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
@@ -29,5 +32,5 @@ func main() {
 
 // run is main without the process; it returns the exit code.
 func run(ctx context.Context, args []string) int {
-	return cli.Main(ctx, args, faults(cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Environ()}), version, modules, demo.Command)
+	return cli.Main(ctx, args, faults(cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Environ(), Workers: true}), version, modules, demo.Command)
 }

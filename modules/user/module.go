@@ -48,10 +48,11 @@ var Module = module.Spec{
 	Policy:      policy,
 	Config: func() any {
 		return &settings{
-			Currency: "EUR", RequireVerifiedEmail: verifiedAuto, SessionIdle: 7 * 24 * time.Hour, MaxSessions: 100, RequireSecondFactor: []string{},
+			Currency: "EUR", HashProcess: true, RequireVerifiedEmail: verifiedAuto, SessionIdle: 7 * 24 * time.Hour, MaxSessions: 100, RequireSecondFactor: []string{},
 		}
 	},
 	Roles:    roles,
+	Worker:   password.Derive,
 	Wire:     wire,
 	Commands: cli.Commands,
 }
@@ -81,6 +82,8 @@ type settings struct {
 	Currency string `mapstructure:"currency" validate:"iso4217" allowed:"an ISO 4217 code such as EUR"`
 	// HashConcurrency is how many passwords are hashed at once, each with a core and 19 MiB; 0 is one for two cores.
 	HashConcurrency int `mapstructure:"hash_concurrency" validate:"min=0,max=256"`
+	// HashProcess has a process of low priority hash, so that requests do not wait for hashes; it ends a minute after the last one.
+	HashProcess bool `mapstructure:"hash_process"`
 	// RequireVerifiedEmail keeps users from logging in before they have verified their address: always or never; auto means wherever
 	// the issuer is not this machine. Without it, whoever registers an address and logs in learns whether it had an account.
 	RequireVerifiedEmail string `mapstructure:"require_verified_email" validate:"oneof=auto always never"`
@@ -118,6 +121,10 @@ func wire(env *module.Env) (module.Parts, error) {
 	if s.SessionIdle < env.Auth.AccessTTL {
 		return module.Parts{}, fmt.Errorf("modules.user.session_idle is %s: it must be at least auth.access_ttl, which is %s", s.SessionIdle, env.Auth.AccessTTL)
 	}
+	var derive func([]byte) ([]byte, error)
+	if s.HashProcess {
+		derive = env.Work
+	}
 	users := store.New(env.DB)
 	ring, err := keys.Open(ctx, keys.Options{
 		DB: env.DB, Store: users, Log: env.Log, Now: env.Now, Secret: env.Auth.KeyEncryptionKey, Old: env.Auth.KeyEncryptionKeyOld,
@@ -132,7 +139,7 @@ func wire(env *module.Env) (module.Parts, error) {
 	}
 	signer := auth.NewSigner(ring.Signing, env.Auth.Issuer, env.Auth.Audience, env.Auth.AccessTTL, env.Now)
 	a := app.New(app.Deps{
-		DB: env.DB, Store: users, Events: env.Events, Audit: env.Audit, Passwords: password.New(slots, domain.ErrPasswordsBusy), Signer: signer, Issuer: env.Auth.Issuer,
+		DB: env.DB, Store: users, Events: env.Events, Audit: env.Audit, Passwords: password.New(slots, domain.ErrPasswordsBusy, derive), Signer: signer, Issuer: env.Auth.Issuer,
 		Audience: env.Auth.Audience, Now: env.Now, NewID: env.NewID, Currency: s.Currency, SessionTTL: env.Auth.RefreshTTL, SessionIdle: s.SessionIdle, MaxSessions: s.MaxSessions, FactorRoles: s.RequireSecondFactor,
 		RequireVerified: s.requiresVerified(env.Auth.Issuer), Secrets: ring, Forget: env.Forget,
 		TokenFile: filepath.Join(env.DataDir, cli.TokenFile),

@@ -25,6 +25,7 @@ import (
 	"cleave/platform/event/broker"
 	"cleave/platform/fault"
 	"cleave/platform/module"
+	"cleave/platform/worker"
 )
 
 // The exit codes.
@@ -44,12 +45,24 @@ type IO struct {
 	Env      []string // as os.Environ returns it; nil means that of the process
 	// Kafka opens the pipe of events for kafka://; nil: the program has no client for it, and its configuration may not ask for one.
 	Kafka func(broker.Kafka) (event.Pipe, error)
+	// Workers lets modules' workers have processes of their own: the program has begun with Work.
+	Workers bool
 	// Host changes how serve runs the modules, in a program made for tests; nil: not at all.
 	Host func(*module.Options)
 }
 
 // Extra is a command that belongs to no module.
 type Extra = func(*module.Tool) *cobra.Command
+
+// Work serves as the worker of one of the modules that args, those of the process with its name, ask for, and returns the exit code, and
+// false when they ask for none.
+func Work(args []string, modules []module.Spec) (code int, ok bool) {
+	workers := map[string]worker.Func{}
+	for _, s := range modules {
+		workers[s.Name] = s.Worker
+	}
+	return worker.Main(args, workers)
+}
 
 // Main runs the command that args name and returns its exit code. A cancelled
 // ctx makes the command stop in an orderly way.

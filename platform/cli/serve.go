@@ -38,7 +38,7 @@ func (a *app) serve() *cobra.Command {
 				defer cancel()
 				err = errors.Join(err, endTracing(ctx))
 			}()
-			o := module.Options{Log: log, Out: a.Err, Version: a.version, Kafka: a.Kafka}
+			o := module.Options{Log: log, Out: a.Err, Version: a.version, Workers: a.Workers, Kafka: a.Kafka}
 			if a.Host != nil {
 				a.Host(&o)
 			}

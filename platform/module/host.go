@@ -34,6 +34,7 @@ import (
 	"cleave/platform/rpc"
 	"cleave/platform/tlsfiles"
 	"cleave/platform/traffic"
+	"cleave/platform/worker"
 )
 
 // Host runs modules in one process.
@@ -81,6 +82,8 @@ type Options struct {
 	// Exact makes a response that the OpenAPI document does not describe a 500,
 	// for tests.
 	Exact bool
+	// Workers lets modules' workers have processes of their own, for a program that begins with worker.Main.
+	Workers bool
 	// Resolvers find the processes that run other modules in registries; a target of topology.peers chooses one by its scheme.
 	Resolvers []resolver.Builder
 	// Kafka opens the pipe of events for kafka://; nil: such an address fails the start.
@@ -115,6 +118,7 @@ type running struct {
 	bus      *event.Bus // nil when the host has one for all
 	feed     *revocation.Feed
 	rules    *policy.Store
+	worker   *worker.Worker // nil: the module has none, or it works in this process
 	tasks    tasks
 }
 

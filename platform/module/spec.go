@@ -30,6 +30,7 @@ import (
 	"cleave/platform/revocation"
 	"cleave/platform/rpc"
 	"cleave/platform/saga"
+	"cleave/platform/worker"
 )
 
 // Spec is all that a process knows about a module.
@@ -48,6 +49,7 @@ type Spec struct {
 	// Roles returns the roles of a user, for explanations; nil: the module knows of no users.
 	Roles    func(ctx context.Context, d *db.DB, user string) ([]string, error)
 	Config   func() any                   // a pointer to its settings with their defaults; nil: none
+	Worker   worker.Func                  // what Env.Work does; nil: nothing
 	Wire     func(*Env) (Parts, error)    // builds the module; must not start anything
 	Commands func(*Tool) []*cobra.Command // commands below `app NAME`; nil: none
 }
@@ -69,6 +71,9 @@ type Env struct {
 	BaseURL string // where clients reach the API
 	// Startup adds a line to what the process prints when it is ready.
 	Startup func(label, value string)
+
+	// Work is the Spec's Worker, called where its work keeps no request of this process waiting, if Options.Workers allows that.
+	Work worker.Func
 
 	// Forget erases what the platform keeps of a user in DB, when the module erases the rest: events under the user's id and
 	// answers to repeated requests. It must be called inside a transaction.

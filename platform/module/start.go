@@ -199,6 +199,9 @@ func (h *Host) serve() error {
 // runModule starts what a module does besides answering.
 func (h *Host) runModule(r *running) {
 	name := r.spec.Name
+	if r.worker != nil {
+		r.tasks.start(name+" worker", r.worker.Run)
+	}
 	r.tasks.start(name+" revocations", r.feed.Run)
 	r.tasks.start(name+" policy", r.rules.Run)
 	r.tasks.start(name+" sagas", r.env.Sagas.Run)

@@ -16,6 +16,7 @@ import (
 	"cleave/platform/revocation"
 	"cleave/platform/rpc"
 	"cleave/platform/saga"
+	"cleave/platform/worker"
 )
 
 // wire builds a module whose database is open, after those that it uses.
@@ -89,6 +90,11 @@ func (h *Host) env(ctx context.Context, r *running, bus *event.Bus) (*Env, error
 			return errors.Join(event.Erase(ctx, r.db, userID), rest.ForgetAnswers(ctx, r.db, userID))
 		},
 		edges: map[string]*rpc.Edge{},
+	}
+	env.Work = r.spec.Worker
+	if h.o.Workers && r.spec.Worker != nil {
+		r.worker = worker.New(r.spec.Name, r.spec.Worker, env.Log)
+		env.Work = r.worker.Do
 	}
 	env.Auth.Audience = append(env.Auth.Audience, ops.Name)
 	for _, s := range h.specs {

@@ -121,6 +121,9 @@ func (p *Process) Lines() []string {
 // Log is Lines as one text.
 func (p *Process) Log() string { return strings.Join(p.Lines(), "\n") }
 
+// PID is the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Signal sends s; it fails when the process has ended.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 

@@ -59,7 +59,7 @@ func setup(t *testing.T, c db.Config) *fixture {
 	signer := f.signer(t, now)
 	f.App = app.New(app.Deps{
 		Secrets: f.ring, Forget: func(ctx context.Context, id string) error { return event.Erase(ctx, f.db, id) },
-		DB: f.db, Store: s, Events: bus.Publisher("user", f.db, published), Passwords: password.New(2, domain.ErrPasswordsBusy),
+		DB: f.db, Store: s, Events: bus.Publisher("user", f.db, published), Passwords: password.New(2, domain.ErrPasswordsBusy, nil),
 		Signer: signer, Issuer: "http://issuer", Audience: []string{"user"}, Now: now, NewID: module.NewID, Currency: "EUR", SessionTTL: sessionTTL, SessionIdle: sessionTTL, MaxSessions: maxSessions,
 		TokenFile: filepath.Join(t.TempDir(), "token"), Audit: audit.New(f.db, "http://issuer", now),
 	})

@@ -72,7 +72,7 @@ func setup(t *testing.T, c db.Config) *fixture {
 	require.NoError(t, err)
 	bus := event.NewBus(event.Options{Log: log, Now: now, NewID: module.NewID})
 	f.App = app.New(app.Deps{
-		DB: d, Store: s, Secrets: ring, Passwords: password.New(2, domain.ErrPasswordsBusy), Issuer: issuer, Audience: []string{"user", "order"}, Now: now,
+		DB: d, Store: s, Secrets: ring, Passwords: password.New(2, domain.ErrPasswordsBusy, nil), Issuer: issuer, Audience: []string{"user", "order"}, Now: now,
 		NewID: module.NewID, Currency: "EUR", SessionTTL: time.Hour, SessionIdle: time.Hour, MaxSessions: 100, TokenFile: filepath.Join(t.TempDir(), "token"), Audit: audit.New(d, issuer, now),
 		Signer: auth.NewSigner(ring.Signing, issuer, []string{"user", "order"}, time.Minute, now),
 		Events: bus.Publisher("user", d, []event.Type{

@@ -18,7 +18,7 @@ func TestCommon(t *testing.T) {
 
 func TestNormalise(t *testing.T) {
 	t.Parallel()
-	h := New(1, nil)
+	h := New(1, nil, nil)
 	phc, err := h.Hash(t.Context(), "pa\u0308sswo\u0308rd") // as macOS types it
 	require.NoError(t, err)
 	ok, err := h.Verify(t.Context(), phc, "p\u00e4ssw\u00f6rd")

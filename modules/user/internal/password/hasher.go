@@ -7,8 +7,6 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"sync/atomic"
-
-	"golang.org/x/crypto/argon2"
 )
 
 // The parameters are the OWASP Password Storage Cheat Sheet's: 19 MiB, two passes, one lane.
@@ -29,26 +27,31 @@ type Hasher struct {
 	slots   chan struct{}
 	waiting atomic.Int64
 	busy    error
+	derive  func(request []byte) ([]byte, error)
 }
 
-// New returns a hasher with the given number of slots, at least one. It answers busy while too many callers wait.
-func New(slots int, busy error) *Hasher {
-	return &Hasher{slots: make(chan struct{}, max(slots, 1)), busy: busy}
+// New returns a hasher with the given number of slots, at least one. It answers busy while too many callers wait. Derive is the function of
+// this package, or one that has it called elsewhere; nil is the former.
+func New(slots int, busy error, derive func(request []byte) ([]byte, error)) *Hasher {
+	if derive == nil {
+		derive = Derive
+	}
+	return &Hasher{slots: make(chan struct{}, max(slots, 1)), busy: busy, derive: derive}
 }
 
 // Hash returns the PHC string of a password, as Normalise has it, under a fresh salt. It waits for a slot; it fails with the error of ctx when
-// that ends first, and with busy when too many wait already.
+// that ends first, also while it hashes, and with busy when too many wait already.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	salt := make([]byte, saltBytes)
 	if _, err := rand.Read(salt); err != nil {
 		return "", fmt.Errorf("make a salt: %w", err)
 	}
-	if err := h.enter(ctx); err != nil {
+	p := parameters{memoryKiB, passes, lanes}
+	key, err := h.key(ctx, password, p, salt, hashBytes)
+	if err != nil {
 		return "", err
 	}
-	defer h.leave()
-	key := argon2.IDKey([]byte(Normalise(password)), salt, passes, memoryKiB, lanes, hashBytes)
-	return encode(parameters{memoryKiB, passes, lanes}, salt, key), nil
+	return encode(p, salt, key), nil
 }
 
 // Verify reports whether the password is the one that a PHC string was made from. It waits and fails as Hash does, and
@@ -58,11 +61,10 @@ func (h *Hasher) Verify(ctx context.Context, phc, password string) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	if err := h.enter(ctx); err != nil {
+	got, err := h.key(ctx, password, p, salt, len(want))
+	if err != nil {
 		return false, err
 	}
-	defer h.leave()
-	got := argon2.IDKey([]byte(Normalise(password)), salt, p.passes, p.memoryKiB, p.lanes, uint32(len(want)))
 	return subtle.ConstantTimeCompare(got, want) == 1, nil
 }
 
@@ -74,6 +76,29 @@ func (h *Hasher) Pretend(ctx context.Context, password string) error {
 
 // nobody is the form of a hash that no password is known for.
 var nobody = encode(parameters{memoryKiB, passes, lanes}, make([]byte, saltBytes), make([]byte, hashBytes))
+
+// key derives a key in a slot, which is taken until that is done, also when the caller has gone.
+func (h *Hasher) key(ctx context.Context, password string, p parameters, salt []byte, size int) ([]byte, error) {
+	if err := h.enter(ctx); err != nil {
+		return nil, err
+	}
+	type result struct {
+		key []byte
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer h.leave()
+		key, err := h.derive(newRequest(Normalise(password), p, salt, size))
+		done <- result{key, err}
+	}()
+	select {
+	case r := <-done:
+		return r.key, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
 
 func (h *Hasher) enter(ctx context.Context) error {
 	select {

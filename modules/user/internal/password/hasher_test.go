@@ -14,7 +14,7 @@ var errBusy = errors.New("busy")
 
 func TestHash(t *testing.T) {
 	t.Parallel()
-	h := New(1, errBusy)
+	h := New(1, errBusy, nil)
 	phc, err := h.Hash(t.Context(), "correct horse")
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(phc, "$argon2id$v=19$m=19456,t=2,p=1$"), phc)
@@ -34,7 +34,7 @@ func TestHash(t *testing.T) {
 // TestVerify/Known is a hash of the reference implementation with other parameters (phc-winner-argon2, test.c).
 func TestVerify(t *testing.T) {
 	t.Parallel()
-	h := New(1, errBusy)
+	h := New(1, errBusy, nil)
 	t.Run("Known", func(t *testing.T) {
 		t.Parallel()
 		ok, err := h.Verify(t.Context(), "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", "password")
@@ -63,7 +63,7 @@ func TestVerify(t *testing.T) {
 
 func TestQueue(t *testing.T) {
 	t.Parallel()
-	h := New(1, errBusy)
+	h := New(1, errBusy, nil)
 	h.slots <- struct{}{} // somebody hashes for long
 
 	ctx, cancel := context.WithCancel(t.Context())
