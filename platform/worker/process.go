@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -88,7 +89,11 @@ func (w *Worker) follow(p *process, out io.Reader) {
 			}
 		}
 	}
-	p.kill()
+	if errors.Is(err, io.EOF) {
+		defer time.AfterFunc(endWithin, p.kill).Stop() // it is ending, and how it does tells why
+	} else {
+		p.kill()
+	}
 	if exit := p.cmd.Wait(); exit != nil {
 		err = exit
 	}
@@ -132,11 +137,7 @@ func (p *process) free() bool {
 
 // end closes the input, after which a process ends at once, whatever it is about.
 func (p *process) end() {
-	overdue := time.AfterFunc(endWithin, p.kill)
-	go func() {
-		<-p.ended
-		overdue.Stop()
-	}()
+	time.AfterFunc(endWithin, p.kill) // does nothing to one that has ended
 	_ = p.in.Close()
 }
 

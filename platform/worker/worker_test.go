@@ -132,7 +132,7 @@ func TestProcessEnds(t *testing.T) {
 			require.NotEqual(t, os.Getpid(), pid)
 			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 			after, _ := who(t, w)
-			require.NotEqual(t, pid, after)
+			require.NotContains(t, []int{pid, os.Getpid()}, after, "another one answers")
 			require.Eventually(t, func() bool { return gone(pid) }, time.Minute, time.Millisecond, "and nobody's zombie")
 		}
 		require.Positive(t, log.count())
