@@ -24,6 +24,7 @@ type Options struct {
 	BackoffMin  time.Duration     // default 50 ms
 	BackoffMax  time.Duration     // default 30 s
 	Timeout     time.Duration     // of one handler's run; default 10 s
+	Patience    time.Duration     // how long an outbox waits for one inbox in this process before it goes on without it; default 2 s
 	Retention   time.Duration     // of handled events, which are remembered to refuse repeats; default 7 days
 	History     time.Duration     // how long publishers keep events for subscribers to come, at most Retention; 0 with a pipe that keeps them itself
 	Pipe        Pipe              // default NewInProcess(); closed by whoever made it
@@ -41,6 +42,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.BackoffMin, 50*time.Millisecond)
 	setDefault(&o.BackoffMax, 30*time.Second)
 	setDefault(&o.Timeout, 10*time.Second)
+	setDefault(&o.Patience, 2*time.Second)
 	setDefault(&o.Retention, 7*24*time.Hour)
 	o.History = min(o.History, o.Retention) // so that what a subscriber had before it asked is known by its mark
 	if o.Pipe == nil {
@@ -85,7 +87,7 @@ func (b *Bus) Publisher(module string, d *db.DB, publishes []Type) *Publisher {
 	for _, t := range publishes {
 		allowed[t.Name()] = true
 	}
-	r := &relay{module: module, db: d, o: b.o, stats: b.measures.of("module", module), publishes: allowed, wake: make(chan struct{}, 1)}
+	r := &relay{module: module, db: d, o: b.o, stats: b.measures.of("module", module), publishes: allowed, wake: make(chan struct{}, 1), laggards: map[string]*laggard{}}
 	r.keeps = b.o.History > 0
 	b.relays = append(b.relays, r)
 	return &Publisher{module: module, db: d, allowed: allowed, now: b.o.Now, newID: b.o.NewID, nudge: func() { nudge(r.wake) }}
@@ -149,6 +151,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		if err := b.subscribe(ctx, live); err != nil || ctx.Err() != nil {
 			return err
 		}
+		b.watch(live)
 		for _, in := range live {
 			g.Go(func() error { return b.o.Pipe.Receive(ctx, in.sub, in.accept) })
 		}
@@ -156,6 +159,9 @@ func (b *Bus) Run(ctx context.Context) error {
 			g.Go(func() error { return loop(ctx, r.wake, r.o, r.module+" outbox", r.step) })
 			for _, f := range r.followers {
 				g.Go(func() error { return loop(ctx, f.wake, b.o, f.inbox.sub.Subscriber+" history", f.step) })
+			}
+			for name, l := range r.laggards {
+				g.Go(func() error { return loop(ctx, l.wake, b.o, "what "+name+" is owed", l.step) })
 			}
 		}
 		b.purge(ctx, g)

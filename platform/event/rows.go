@@ -20,6 +20,7 @@ type outboxRow struct {
 	Traceparent string
 	Causation   string
 	Payload     []byte
+	OwedTo      string `gorm:"-"`
 }
 
 func (outboxRow) TableName() string { return "outbox" }
