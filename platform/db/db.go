@@ -28,7 +28,8 @@ type DB struct {
 	dialect        string
 	constraints    Constraints
 	config         Config
-	reader         *sql.DB // SQLite: read-only connections; Postgres: all connections
+	reader         *sql.DB      // SQLite: read-only connections; Postgres: all connections
+	shared         *sharedReads // Postgres only
 	base           *gorm.DB
 	writer         *writer // SQLite only
 	newTransaction func(alone bool) transaction

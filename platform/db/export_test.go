@@ -14,3 +14,16 @@ func (d *DB) Waiting() int {
 
 // GroupFor lets a commit group take members for the given time.
 func (d *DB) GroupFor(wait time.Duration) { d.writer.groupWait = wait }
+
+// SharedReads is how many pipelines of one statement run at once.
+func (d *DB) SharedReads() int { return d.shared.limit }
+
+// WaitingReads is how many reads wait for a pipeline, and whether any runs.
+func (d *DB) WaitingReads() (n int, running bool) {
+	d.shared.mu.Lock()
+	defer d.shared.mu.Unlock()
+	for _, s := range d.shared.statements {
+		n += len(s.waiting)
+	}
+	return n, len(d.shared.statements) > 0
+}

@@ -39,7 +39,7 @@ func (d *DB) openPostgres(ctx context.Context) (gorm.Dialector, error) {
 	pool.SetMaxOpenConns(d.config.maxConns())
 	pool.SetMaxIdleConns(d.config.maxConns())
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	d.reader = pool
+	d.reader, d.shared = pool, newSharedReads(pool)
 	d.closers = append(d.closers, pool)
 	var schema sql.NullString
 	if err = pool.QueryRowContext(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
