@@ -161,7 +161,7 @@ func (b *Bus) Run(ctx context.Context) error {
 				g.Go(func() error { return loop(ctx, f.wake, b.o, f.inbox.sub.Subscriber+" history", f.step) })
 			}
 			for name, l := range r.laggards {
-				g.Go(func() error { return loop(ctx, l.wake, b.o, "what "+name+" is owed", l.step) })
+				g.Go(func() error { return l.run(ctx, name) })
 			}
 		}
 		b.purge(ctx, g)

@@ -47,6 +47,16 @@ func (b *Bus) watch(live []*inbox) {
 	}
 }
 
+// run delivers from when the relay first says that something is owed.
+func (l *laggard) run(ctx context.Context, name string) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-l.wake:
+		return loop(ctx, l.wake, l.source.o, "what "+name+" is owed", l.step)
+	}
+}
+
 // step delivers one batch, if there is reason to expect one. Several processes
 // may deliver the same one; what comes after it is not read before it is taken.
 func (l *laggard) step(ctx context.Context, signalled bool) (more bool, err error) {
