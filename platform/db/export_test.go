@@ -27,3 +27,15 @@ func (d *DB) WaitingReads() (n int, running bool) {
 	}
 	return n, len(d.shared.statements) > 0
 }
+
+// HandOver gives the first read that waits a pipeline of its own, in the moment in which it leaves.
+func (d *DB) HandOver(leave func()) {
+	d.shared.mu.Lock()
+	defer d.shared.mu.Unlock()
+	leave()
+	for _, s := range d.shared.statements {
+		s.running++
+		s.waiting[0].turn <- lead
+		s.waiting = s.waiting[1:]
+	}
+}

@@ -190,6 +190,11 @@ func TestSharedReads_Abandoned(t *testing.T) {
 		leave()
 		err = <-left
 		r.full(t, 0)
+		waiting, leave = context.WithCancel(t.Context())
+		go func() { left <- r.item(waiting, 1) }()
+		r.full(t, 1)
+		r.HandOver(leave)
+		require.Equal(t, fault.Canceled, fault.KindOf(<-left))
 	})
 	require.Equal(t, fault.Canceled, fault.KindOf(err))
 	all.Wait()
