@@ -71,7 +71,7 @@ func two(t *testing.T, contracts *protoregistry.Files, change ...func(called, ca
 	alpha.Keys = "/.well-known/jwks.json"
 	beta, client := calling(spec("beta", hello, "alpha"))
 	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
-	addr = freeAddr(t)
+	addr = moduletest.FreeAddress(t)
 	called, calls := process(t, ca, addr, specs, "alpha"), process(t, ca, addr, specs, "beta", "gamma")
 	for _, fn := range change {
 		fn(called, calls)
@@ -101,7 +101,7 @@ func TestProcesses_IncompatibleAtStart(t *testing.T) {
 	alpha.Keys = "/.well-known/jwks.json"
 	beta, client := calling(spec("beta", hello, "alpha"))
 	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
-	good, bad := freeAddr(t), freeAddr(t)
+	good, bad := moduletest.FreeAddress(t), moduletest.FreeAddress(t)
 	run(t, process(t, ca, bad, specs, "alpha"), otherRelease(t, func(m *descriptorpb.DescriptorProto) {
 		field(m, "response_size").Type = descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum()
 	}), specs)
@@ -134,7 +134,7 @@ func TestProcesses_Databases(t *testing.T) {
 	alpha.Keys = "/.well-known/jwks.json"
 	beta, client := calling(spec("beta", hello, "alpha"))
 	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
-	one, other := freeAddr(t), freeAddr(t)
+	one, other := moduletest.FreeAddress(t), moduletest.FreeAddress(t)
 	run(t, process(t, ca, one, specs, "alpha"), nil, specs)
 	host := moduletest.Start(t, process(t, ca, one+","+other, specs, "beta", "gamma"), specs...)
 	echoes(t, *client)

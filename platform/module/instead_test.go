@@ -24,7 +24,7 @@ func TestProcesses_CallsGoOnHere(t *testing.T) {
 	alpha.Keys = "/.well-known/jwks.json"
 	beta, client := calling(spec("beta", hello, "alpha"))
 	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
-	addr, shared := freeAddr(t), dbtest.Postgres(t)
+	addr, shared := moduletest.FreeAddress(t), dbtest.Postgres(t)
 	there, here := process(t, ca, addr, specs, "alpha"), process(t, ca, addr, specs, "beta", "gamma", "alpha")
 	there.DB, here.DB = moduletest.Config(t, shared, specs...).DB, moduletest.Config(t, shared, specs...).DB
 	other, err := module.NewHost(there, module.Options{Version: "test"}, specs...)

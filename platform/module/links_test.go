@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -59,15 +58,6 @@ func calling(s module.Spec) (module.Spec, *testpb.TestServiceClient) {
 	return s, &client
 }
 
-// freeAddr is an address of this machine that nothing listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
-}
-
 // process is the configuration of one that runs the modules, where alpha is at addr and the others are called by nobody.
 func process(t *testing.T, ca *authority.Authority, addr string, specs []module.Spec, modules ...string) *config.Config {
 	t.Helper()
@@ -105,7 +95,7 @@ func TestProcesses_OnlyUsesMayCall(t *testing.T) {
 	alpha.Keys = "/.well-known/jwks.json"
 	beta, client := calling(spec("beta", hello, "alpha"))
 	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
-	addr := freeAddr(t)
+	addr := moduletest.FreeAddress(t)
 	moduletest.Start(t, process(t, ca, addr, specs, "alpha"), specs...)
 	host := moduletest.Start(t, process(t, ca, addr, specs, "beta", "gamma"), specs...)
 	echoes(t, *client)
@@ -159,7 +149,7 @@ func TestProcesses_ServiceAccount(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name, audience), []byte(text), 0o600))
 		return filepath.Join(dir, name, "{module}")
 	}
-	addr := freeAddr(t)
+	addr := moduletest.FreeAddress(t)
 	callee := process(t, ca, addr, specs, "alpha")
 	callee.Auth.Issuers = []config.Issuer{{Issuer: issuer, Audience: "unused", JWKSURL: cluster.URL, CAFile: authorities}}
 	callee.Topology.AccountIssuer = issuer
@@ -186,7 +176,7 @@ func TestProcesses_ServiceAccount(t *testing.T) {
 		`topology.accounts: service account "system:serviceaccount:shop:": want`: func(c *config.Config) { c.Topology.Accounts[0].Account = "shop" },
 		"topology.token_file: find a file":                                       func(c *config.Config) { c.Topology.TokenFile = filepath.Join(dir, "none") },
 	} {
-		cfg := process(t, ca, freeAddr(t), specs, "alpha")
+		cfg := process(t, ca, moduletest.FreeAddress(t), specs, "alpha")
 		cfg.Auth.Issuers = callee.Auth.Issuers
 		cfg.Topology.AccountIssuer, cfg.Topology.Accounts = issuer, []config.Account{{Account: "shop/beta", Modules: []string{"beta"}}}
 		set(cfg)

@@ -3,8 +3,6 @@ package chaos_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +17,7 @@ import (
 	orderrest "cleave/modules/order/v1/rest"
 	userrest "cleave/modules/user/v1/rest"
 	"cleave/platform/db"
+	"cleave/platform/moduletest"
 	"cleave/test/harness"
 )
 
@@ -99,7 +98,7 @@ func newShop(t *testing.T, c db.Config, p plan) *shop {
 		s.settings = append(s.settings, "CLEAVE_EVENTS_BATCH=1")
 	}
 	for range max(p.replicas, 1) {
-		s.addrs = append(s.addrs, freeAddress(t))
+		s.addrs = append(s.addrs, moduletest.FreeAddress(t))
 	}
 	s.fronts = s.addrs
 	if p.via != nil {
@@ -265,19 +264,4 @@ func (s *shop) processes() []*harness.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.all
-}
-
-// freeAddress is one that stays free while its process is down: below the ports
-// that systems give to outgoing connections.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 200 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			require.NoError(t, l.Close())
-			return addr
-		}
-	}
-	require.FailNow(t, "no free port")
-	return ""
 }

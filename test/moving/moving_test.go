@@ -5,13 +5,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"cleave/platform/moduletest"
 )
 
 // TestExtractAndMerge moves the user module out of a process and back.
 func TestExtractAndMerge(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	home, away := freeAddr(t), freeAddr(t)
+	home, away := moduletest.FreeAddress(t), moduletest.FreeAddress(t)
 	whole := s.start(t, "whole", "all", "user,order,notification", home, nil)
 	s.start(t, "user", "user", "user", away, map[string]string{"order": home, "notification": home})
 	shop := newShop(t, whole.url, whole.token, 4)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"cleave/platform/moduletest"
 	"cleave/test/harness"
 )
 
@@ -13,7 +14,7 @@ import (
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	home, away, nobody := freeAddr(t), freeAddr(t), freeAddr(t)
+	home, away, nobody := moduletest.FreeAddress(t), moduletest.FreeAddress(t), moduletest.FreeAddress(t)
 	whole := s.start(t, "whole", "all", "user,order,notification", home, nil)
 	s.start(t, "user", "user", "user", away, map[string]string{"order": home, "notification": home})
 	shop := newShop(t, whole.url, whole.token, 1)

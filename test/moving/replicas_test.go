@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"cleave/platform/moduletest"
 )
 
 // services are two replicas of each module, and a gateway.
@@ -25,7 +27,7 @@ func newServices(t *testing.T) *services {
 	t.Helper()
 	v := &services{site: newSite(t, "CLEAVE_HTTP_DRAIN_DELAY=300ms"), peers: map[string]string{}}
 	for _, module := range []string{"user", "order", "notification"} {
-		a, b := freeAddr(t), freeAddr(t)
+		a, b := moduletest.FreeAddress(t), moduletest.FreeAddress(t)
 		v.peers[module] = a + "," + b
 		v.replicas = append(v.replicas, &replica{name: module + "-a", module: module, addr: a}, &replica{name: module + "-b", module: module, addr: b})
 	}

@@ -3,8 +3,6 @@ package moving_test
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,13 +104,4 @@ func (s *site) command(t *testing.T, url, token string, args ...string) (code in
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	_ = cmd.Run() // the code says it all
 	return cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
-}
-
-// freeAddr is an address on which nothing listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return fmt.Sprint(l.Addr())
 }

@@ -3,8 +3,6 @@ package topology_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cleave/platform/db"
+	"cleave/platform/moduletest"
 	"cleave/platform/trust/authority"
 	"cleave/test/harness"
 )
@@ -88,7 +87,7 @@ func newSite(t testing.TB, program string, p partition, c db.Config, pipe string
 	ca, err := authority.Open(filepath.Join(root, "ca"), "shop.example", time.Now)
 	require.NoError(t, err)
 	for _, modules := range p {
-		s.processes = append(s.processes, &process{modules: modules, dir: filepath.Join(root, group(modules)), url: "http://" + freeAddress(t), addr: freeAddress(t)})
+		s.processes = append(s.processes, &process{modules: modules, dir: filepath.Join(root, group(modules)), url: "http://" + moduletest.FreeAddress(t), addr: moduletest.FreeAddress(t)})
 	}
 	for _, one := range s.processes {
 		env := append(slices.Clone(settings), "CLEAVE_HTTP_ADDR="+strings.TrimPrefix(one.url, "http://"), "CLEAVE_DATA_DIR="+one.dir, "CLEAVE_EVENTS_PIPE="+pipe,
@@ -126,21 +125,6 @@ func newSite(t testing.TB, program string, p partition, c db.Config, pipe string
 		require.True(t, happens(func() bool { return reaches(one.url) }), "%s does not reach every module:\n%s", group(one.modules), one.Log())
 	}
 	return s
-}
-
-// freeAddress is one that nobody listens on, outside the range from which the
-// system takes ports for clients: those of other tests would be in the way.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", 15000+rand.IntN(15000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	require.Fail(t, "no free port")
-	return ""
 }
 
 // reaches reports whether everything that a process shows of its state is well.
