@@ -179,11 +179,13 @@ func TestProcesses_Incompatible(t *testing.T) {
 				require.Equal(t, fault.Unavailable, fault.KindOf(err))
 				require.Equal(t, "peer_incompatible", fault.CodeOf(err))
 			}, 10*time.Second, 10*time.Millisecond)
-			code, body := get(t, host.URL()+"/readyz?verbose")
-			require.Equal(t, http.StatusOK, code, "what needs nothing of the peer is still answered")
-			require.Contains(t, body, `module alpha failed: the connection is failing: the release "2.0" of the module alpha there does not fit the release "test" here: `+
-				"of the method grpc.testing.TestService/UnaryCall, "+c.says)
-			code, body = get(t, host.URL()+"/api/v1/alpha")
+			require.EventuallyWithT(t, func(collect *assert.CollectT) { // it tries again and again, and is connecting meanwhile
+				code, body := get(t, host.URL()+"/readyz?verbose")
+				require.Equal(collect, http.StatusOK, code, "what needs nothing of the peer is still answered")
+				require.Contains(collect, body, `module alpha failed: the connection is failing: the release "2.0" of the module alpha there does not fit the release "test" here: `+
+					"of the method grpc.testing.TestService/UnaryCall, "+c.says)
+			}, 10*time.Second, 10*time.Millisecond)
+			code, body := get(t, host.URL()+"/api/v1/alpha")
 			require.Equal(t, http.StatusServiceUnavailable, code)
 			require.Contains(t, body, "peer_incompatible")
 			_, version := host.Process()
