@@ -3,12 +3,7 @@ package event_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -28,7 +23,10 @@ type debtor struct {
 	history time.Duration
 }
 
-const slowMail = "ledger.mail"
+const (
+	slowMail = "ledger.mail"
+	pause    = time.Millisecond // between events, so that they last for a few kills
+)
 
 func owing(t *testing.T, c db.Config) *debtor {
 	t.Helper()
@@ -203,17 +201,10 @@ func TestOwed_Killed(t *testing.T) {
 			require.Positive(t, count(t, w.from, "SELECT count(*) FROM outbox WHERE owed_to <> ''"))
 			mend()
 		}
-		child := exec.Command(os.Args[0], "-test.run=^TestOwedChild$")
-		child.Env = append(os.Environ(), "CLEAVE_EVENT_CHILD="+strings.Join([]string{c.Dir, c.DSN, c.RoleSecret, strconv.Itoa(events)}, "|"))
-		_, err := child.StdinPipe() // its end, also when this process dies, ends the child
-		require.NoError(t, err)
-		require.NoError(t, child.Start())
-		time.Sleep(time.Duration(300+rand.IntN(400)) * time.Millisecond) // when it is killed does not matter
-		require.NoError(t, child.Process.Kill())
-		_ = child.Wait()
+		killed(t, "TestOwedChild", c, events, time.Duration(300+rand.IntN(400))*time.Millisecond)
 	}
 	defer w.start(t)()
-	w.resume(t, events)
+	w.resume(t, events, pause)
 	rows := w.eventually(t, events)
 	inOrder(t, rows)
 	require.Len(t, rows, events)
@@ -221,36 +212,11 @@ func TestOwed_Killed(t *testing.T) {
 	require.Eventually(t, func() bool { return w.outbox(t) == 0 }, 10*time.Second, 5*time.Millisecond)
 }
 
-// resume publishes what is missing of n events.
-func (w *debtor) resume(t *testing.T, n int) {
-	t.Helper()
-	for i := count(t, w.from, "SELECT count(*) FROM effects"); i < n; i++ {
-		require.NoError(t, w.from.Tx(t.Context(), func(ctx context.Context) error {
-			if err := w.from.Queue(ctx).Exec("INSERT INTO effects (subscriber, event, key, said) VALUES ('', '', ?, '')", fmt.Sprint(i%3)).Error; err != nil {
-				return err
-			}
-			return w.publisher.Publish(ctx, fmt.Sprint(i%3), wrapperspb.String(fmt.Sprint(i/3)))
-		}))
-		time.Sleep(time.Millisecond) // so that it lasts for a few kills
-	}
-}
-
 // TestOwedChild is the process that TestOwed_Killed kills.
 func TestOwedChild(t *testing.T) {
-	args := strings.Split(os.Getenv("CLEAVE_EVENT_CHILD"), "|")
-	if len(args) != 4 {
-		return
-	}
-	c := db.Config{Dir: args[0], DSN: args[1], RoleSecret: args[2]}
-	n, err := strconv.Atoi(args[3])
-	require.NoError(t, err)
-	open := func(module string) *db.DB {
-		d, err := db.Open(t.Context(), c, module, nil)
-		require.NoError(t, err)
-		return d
-	}
-	w := &debtor{world: &world{from: open("order"), to: open("notification")}, c: c, slow: open("ledger")}
-	defer w.start(t)()
-	w.resume(t, n)
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	asChild(t, func(c db.Config, open func(string) *db.DB, events int) {
+		w := &debtor{world: &world{from: open("order"), to: open("notification")}, c: c, slow: open("ledger")}
+		t.Cleanup(w.start(t))
+		w.resume(t, events, pause)
+	})
 }

@@ -4,12 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -132,14 +127,7 @@ func TestReplicas_Killed(t *testing.T) {
 		t.Log("seed", seed)
 		random := rand.New(rand.NewPCG(seed, 0))
 		for range kills {
-			child := exec.Command(os.Args[0], "-test.run=^TestChild$")
-			child.Env = append(os.Environ(), "CLEAVE_EVENT_CHILD="+strings.Join([]string{c.Dir, c.DSN, c.RoleSecret, strconv.Itoa(events)}, "|"))
-			_, err := child.StdinPipe() // its end, also when this process dies, ends the child
-			require.NoError(t, err)
-			require.NoError(t, child.Start())
-			time.Sleep(time.Duration(100+random.IntN(400)) * time.Millisecond) // when it is killed does not matter
-			require.NoError(t, child.Process.Kill())
-			_ = child.Wait()
+			killed(t, "TestChild", c, events, time.Duration(100+random.IntN(400))*time.Millisecond)
 		}
 		last := &world{from: dbtest.Open(t, c, "order", effects(), nil), to: dbtest.Open(t, c, "notification", effects(), nil)}
 		last.work(t, events)
@@ -154,32 +142,13 @@ func (w *world) work(t *testing.T, n int) {
 	w.with(func(*event.Options) {})
 	w.subscribe(t, w.record("mail", nil))
 	run(t, w.bus)
-	for i := count(t, w.from, "SELECT count(*) FROM effects"); i < n; i++ {
-		require.NoError(t, w.from.Tx(t.Context(), func(ctx context.Context) error {
-			err := w.from.Queue(ctx).Exec("INSERT INTO effects (subscriber, event, key, said) VALUES ('', '', ?, '')", fmt.Sprint(i%3)).Error
-			if err != nil {
-				return err
-			}
-			return w.publisher.Publish(ctx, fmt.Sprint(i%3), wrapperspb.String(fmt.Sprint(i/3)))
-		}))
-	}
+	w.resume(t, n, 0)
 }
 
 // TestChild is the process that TestReplicas_Killed kills.
 func TestChild(t *testing.T) {
-	args := strings.Split(os.Getenv("CLEAVE_EVENT_CHILD"), "|")
-	if len(args) != 4 {
-		return
-	}
-	c := db.Config{Dir: args[0], DSN: args[1], RoleSecret: args[2]}
-	n, err := strconv.Atoi(args[3])
-	require.NoError(t, err)
-	open := func(module string) *db.DB {
-		d, err := db.Open(t.Context(), c, module, nil)
-		require.NoError(t, err)
-		return d
-	}
-	w := &world{from: open("order"), to: open("notification")}
-	w.work(t, n)
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	asChild(t, func(_ db.Config, open func(string) *db.DB, events int) {
+		w := &world{from: open("order"), to: open("notification")}
+		w.work(t, events)
+	})
 }
