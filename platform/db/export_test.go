@@ -1,6 +1,10 @@
 package db
 
-import "time"
+import (
+	"iter"
+	"sync"
+	"time"
+)
 
 // CommitEach ends the sharing of commits on SQLite, to measure what it gives.
 func (d *DB) CommitEach() { d.writer.groupSize = 1 }
@@ -20,22 +24,32 @@ func (d *DB) SharedReads() int { return d.shared.limit }
 
 // WaitingReads is how many reads wait for a pipeline, and whether any runs.
 func (d *DB) WaitingReads() (n int, running bool) {
-	d.shared.mu.Lock()
-	defer d.shared.mu.Unlock()
-	for _, s := range d.shared.statements {
-		n += len(s.waiting)
+	for st := range d.shared.all() {
+		st.mu.Lock()
+		n += len(st.waiting)
+		running = running || st.running > 0
+		st.mu.Unlock()
 	}
-	return n, len(d.shared.statements) > 0
+	return n, running
 }
 
-// HandOver gives the first read that waits a pipeline of its own, in the moment in which it leaves.
+// HandOver gives the first read that waits of each statement a pipeline of its own, in the moment in which it leaves.
 func (d *DB) HandOver(leave func()) {
-	d.shared.mu.Lock()
-	defer d.shared.mu.Unlock()
-	leave()
-	for _, s := range d.shared.statements {
-		s.running++
-		s.waiting[0].turn <- lead
-		s.waiting = s.waiting[1:]
+	leave = sync.OnceFunc(leave)
+	for st := range d.shared.all() {
+		st.mu.Lock()
+		if len(st.waiting) > 0 {
+			leave()
+			st.running++
+			st.waiting[0].turn <- lead
+			st.waiting = st.waiting[1:]
+		}
+		st.mu.Unlock()
+	}
+}
+
+func (s *sharedReads) all() iter.Seq[*sharedStatement] {
+	return func(yield func(*sharedStatement) bool) {
+		s.statements.Range(func(_, st any) bool { return yield(st.(*sharedStatement)) })
 	}
 }

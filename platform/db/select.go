@@ -16,6 +16,7 @@ import (
 // columns gives pointers to the fields of a row in the order of the query's
 // columns. A field has the kind of its column: a NULL, or a number for a text,
 // is an error. Each ? in the query is one argument; there is no list for IN.
+// The query is a constant: its text is kept as long as d.
 func Select[T any](ctx context.Context, d *DB, columns func(*T) []any, query string, args ...any) ([]T, error) {
 	var all []T
 	err := d.each(ctx, query, args, func() func(scanner) error {
@@ -45,8 +46,10 @@ type (
 
 // each hands the rows of a query to what rows returns, one by one.
 func (d *DB) each(ctx context.Context, query string, args []any, rows rowReader) error {
+	var st *sharedStatement
 	if d.dialect == postgresDialect {
-		query = number(query)
+		st = d.shared.statement(query)
+		query = st.query
 	}
 	s := d.find(ctx)
 	switch {
@@ -55,8 +58,8 @@ func (d *DB) each(ctx context.Context, query string, args []any, rows rowReader)
 		return d.translate(ctx, read(found, err, rows()))
 	case s != nil && s.lazy.ended():
 		return errEnded
-	case d.dialect == postgresDialect && !writes(query):
-		return d.translate(ctx, d.shared.read(ctx, query, args, rows))
+	case st != nil && !st.writes:
+		return d.translate(ctx, d.shared.read(ctx, st, args, rows))
 	default:
 		found, err := readPool{d}.QueryContext(ctx, query, args...)
 		return d.translate(ctx, read(found, err, rows()))

@@ -27,11 +27,14 @@ type sharedReads struct {
 	pool  *sql.DB
 	limit int // of the pipelines of one statement at once
 
-	mu         sync.Mutex
-	statements map[string]*sharedStatement // those that run
+	statements sync.Map // *sharedStatement by its text with ?
 }
 
 type sharedStatement struct {
+	query  string // with $1, $2 …
+	writes bool
+
+	mu      sync.Mutex
 	running int
 	waiting []*sharedRead
 }
@@ -52,14 +55,22 @@ const (
 )
 
 func newSharedReads(pool *sql.DB) *sharedReads {
-	return &sharedReads{pool: pool, limit: max(runtime.GOMAXPROCS(0), 2), statements: map[string]*sharedStatement{}}
+	return &sharedReads{pool: pool, limit: max(runtime.GOMAXPROCS(0), 2)}
+}
+
+func (s *sharedReads) statement(query string) *sharedStatement {
+	st, ok := s.statements.Load(query)
+	if !ok {
+		st, _ = s.statements.LoadOrStore(query, &sharedStatement{query: number(query), writes: writes(query)})
+	}
+	return st.(*sharedStatement)
 }
 
 // read hands the rows of a query to what rows returns. It may read them twice,
 // and ends with ctx at the latest.
-func (s *sharedReads) read(ctx context.Context, query string, args []any, rows rowReader) error {
+func (s *sharedReads) read(ctx context.Context, st *sharedStatement, args []any, rows rowReader) error {
 	r := &sharedRead{args: args, rows: rows}
-	if !s.enter(query, r) {
+	if !s.enter(st, r) {
 		select {
 		case t := <-r.turn:
 			switch t {
@@ -67,25 +78,20 @@ func (s *sharedReads) read(ctx context.Context, query string, args []any, rows r
 			case done:
 				return nil
 			case alone:
-				return s.alone(ctx, query, args, rows)
+				return s.alone(ctx, st.query, args, rows)
 			}
 		case <-ctx.Done():
-			s.abandon(query, r)
+			st.abandon(r)
 			return ctx.Err()
 		}
 	}
-	return s.run(ctx, query, r)
+	return s.run(ctx, st, r)
 }
 
 // enter reports whether r may run now. If not, it has been queued.
-func (s *sharedReads) enter(query string, r *sharedRead) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.statements[query]
-	if st == nil {
-		st = &sharedStatement{}
-		s.statements[query] = st
-	}
+func (s *sharedReads) enter(st *sharedStatement, r *sharedRead) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
 	if st.running < s.limit {
 		st.running++
 		return true
@@ -97,52 +103,47 @@ func (s *sharedReads) enter(query string, r *sharedRead) bool {
 }
 
 // abandon takes back a read that waits. When others run it already, they do so for nobody.
-func (s *sharedReads) abandon(query string, r *sharedRead) {
-	s.mu.Lock()
-	st := s.statements[query]
-	if st != nil {
-		st.waiting = slices.DeleteFunc(st.waiting, func(other *sharedRead) bool { return other == r })
-	}
-	s.mu.Unlock()
+func (st *sharedStatement) abandon(r *sharedRead) {
+	st.mu.Lock()
+	st.waiting = slices.DeleteFunc(st.waiting, func(other *sharedRead) bool { return other == r })
+	st.mu.Unlock()
 	select {
 	case t := <-r.turn:
 		if t == lead {
-			s.leave(query)
+			st.leave()
 		}
 	default:
 	}
 }
 
 // leave hands the place of a pipeline that has ended to the first read that waits.
-func (s *sharedReads) leave(query string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.statements[query]
-	if len(st.waiting) > 0 {
-		st.waiting[0].turn <- lead
-		st.waiting = st.waiting[1:]
+func (st *sharedStatement) leave() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if len(st.waiting) == 0 {
+		st.running--
 		return
 	}
-	if st.running--; st.running == 0 {
-		delete(s.statements, query)
-	}
+	st.waiting[0].turn <- lead
+	st.waiting = st.waiting[1:]
 }
 
 // join returns first with reads that wait.
-func (s *sharedReads) join(query string, first *sharedRead) []*sharedRead {
+func (st *sharedStatement) join(first *sharedRead) []*sharedRead {
 	runtime.Gosched() // who is about to ask may join
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.statements[query]
+	st.mu.Lock()
+	defer st.mu.Unlock()
 	n := min(len(st.waiting), maxShared-1)
 	all := append(make([]*sharedRead, 0, n+1), first)
 	all = append(all, st.waiting[:n]...)
-	st.waiting = st.waiting[n:]
+	if st.waiting = st.waiting[n:]; len(st.waiting) == 0 {
+		st.waiting = nil
+	}
 	return all
 }
 
 // run reads for r and for who waits.
-func (s *sharedReads) run(ctx context.Context, query string, r *sharedRead) error {
+func (s *sharedReads) run(ctx context.Context, st *sharedStatement, r *sharedRead) error {
 	all, read := []*sharedRead(nil), 0
 	defer func() {
 		for i, other := range all {
@@ -155,12 +156,12 @@ func (s *sharedReads) run(ctx context.Context, query string, r *sharedRead) erro
 			}
 		}
 	}()
-	defer s.leave(query)
-	if all = s.join(query, r); len(all) == 1 {
-		return s.alone(ctx, query, r.args, r.rows)
+	defer st.leave()
+	if all = st.join(r); len(all) == 1 {
+		return s.alone(ctx, st.query, r.args, r.rows)
 	}
-	if read = s.pipeline(ctx, query, all); read == 0 {
-		return s.alone(ctx, query, r.args, r.rows)
+	if read = s.pipeline(ctx, st.query, all); read == 0 {
+		return s.alone(ctx, st.query, r.args, r.rows)
 	}
 	return nil
 }

@@ -18,12 +18,25 @@ func compressed(h http.Handler) http.Handler {
 	if err != nil {
 		panic(err) // the options are constants
 	}
-	return wrap(h)
+	wrapped := wrap(h)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !acceptsCoding(r) { // what is never stored needs no Vary either
+			h.ServeHTTP(w, r)
+			return
+		}
+		wrapped(w, r)
+	})
 }
+
+func acceptsCoding(r *http.Request) bool { return len(r.Header["Accept-Encoding"]) > 0 }
 
 // asIs keeps the answer from being compressed. An answer with a strong entity tag must be the same octets for every client that gets
 // the tag (RFC 9110 section 8.8.3.3); and what another process answers, that process has compressed or not.
-func asIs(c *gin.Context) { c.Writer.Header()[gzhttp.HeaderNoCompression] = []string{"1"} }
+func asIs(c *gin.Context) {
+	if acceptsCoding(c.Request) {
+		c.Writer.Header()[gzhttp.HeaderNoCompression] = []string{"1"}
+	}
+}
 
 // tagged says whether an answer of the operation carries an entity tag.
 func tagged(o *openapi3.Operation) bool {

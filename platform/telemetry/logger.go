@@ -126,7 +126,7 @@ func secretName(key string) bool {
 		}
 	}
 	for _, word := range secretWords {
-		if strings.EqualFold(key, word) {
+		if len(key) == len(word) && strings.EqualFold(key, word) {
 			return true
 		}
 	}
