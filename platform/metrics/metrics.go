@@ -37,12 +37,41 @@ type Metrics struct {
 	calls    *prometheus.HistogramVec
 	attempts *prometheus.CounterVec
 	sagas    *prometheus.HistogramVec
-	answered atomic.Pointer[map[callKey]prometheus.Observer] // of calls, without a fault
+	answered known[requestKey]
+	returned known[callKey] // of calls, without a fault
 	// By name: see Meter.
 	instruments sync.Map
 }
 
-type callKey struct{ caller, callee, method string }
+type (
+	requestKey struct {
+		method, route, operation string
+		status                   int
+	}
+	callKey struct{ caller, callee, method string }
+)
+
+// known are histograms that have been found by their labels. To look one up by these each time took 5 % of a call within the process.
+type known[K comparable] struct {
+	all atomic.Pointer[map[K]prometheus.Observer]
+}
+
+// of returns the histogram of key, which find finds the first time.
+func (k *known[K]) of(key K, find func(K) prometheus.Observer) prometheus.Observer {
+	for {
+		old := k.all.Load()
+		if old == nil {
+			k.all.CompareAndSwap(nil, &map[K]prometheus.Observer{})
+			continue
+		}
+		if h, ok := (*old)[key]; ok {
+			return h
+		}
+		grown := maps.Clone(*old)
+		grown[key] = find(key)
+		k.all.CompareAndSwap(old, &grown)
+	}
+}
 
 // New returns metrics of the Go runtime, the process and its version, and of
 // what is reported to them.
@@ -64,7 +93,6 @@ func New(version string) *Metrics {
 			Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
 		}, []string{"saga", "outcome"}),
 	}
-	m.answered.Store(&map[callKey]prometheus.Observer{})
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "cleave_build_info", Help: "Is 1; its label is the version that runs.", ConstLabels: prometheus.Labels{"version": version},
 	}, func() float64 { return 1 })
@@ -81,7 +109,9 @@ func (m *Metrics) Handler() http.Handler {
 // Requested counts an answered HTTP request. Route and operation are "" for a
 // path that nothing serves.
 func (m *Metrics) Requested(method, route, operation string, status int, took time.Duration) {
-	m.requests.WithLabelValues(knownMethod(method), route, operation, statusText(status)).Observe(took.Seconds())
+	m.answered.of(requestKey{knownMethod(method), route, operation, status}, func(k requestKey) prometheus.Observer {
+		return m.requests.WithLabelValues(k.method, k.route, k.operation, strconv.Itoa(k.status))
+	}).Observe(took.Seconds())
 }
 
 // Called counts a call from one module to another; err is nil when it succeeded.
@@ -90,26 +120,9 @@ func (m *Metrics) Called(caller, callee, method string, took time.Duration, err 
 		m.calls.WithLabelValues(caller, callee, method, errorType(err)).Observe(took.Seconds())
 		return
 	}
-	key := callKey{caller, callee, method}
-	h, ok := (*m.answered.Load())[key]
-	if !ok {
-		h = m.remember(key)
-	}
-	h.Observe(took.Seconds())
-}
-
-// remember finds the histogram of a method's successful calls, once in its life: to look it up by its labels at each call took 5 % of
-// a call within the process.
-func (m *Metrics) remember(key callKey) prometheus.Observer {
-	h := m.calls.WithLabelValues(key.caller, key.callee, key.method, "")
-	for {
-		old := m.answered.Load()
-		grown := maps.Clone(*old)
-		grown[key] = h
-		if m.answered.CompareAndSwap(old, &grown) {
-			return h
-		}
-	}
+	m.returned.of(callKey{caller, callee, method}, func(k callKey) prometheus.Observer {
+		return m.calls.WithLabelValues(k.caller, k.callee, k.method, "")
+	}).Observe(took.Seconds())
 }
 
 // SagaAttempted implements saga.Observer.
@@ -137,14 +150,4 @@ func knownMethod(method string) string {
 		return method
 	}
 	return "_OTHER"
-}
-
-func statusText(status int) string {
-	switch status { // the common ones without an allocation
-	case http.StatusOK:
-		return "200"
-	case http.StatusCreated:
-		return "201"
-	}
-	return strconv.Itoa(status)
 }

@@ -98,7 +98,7 @@ var confirming = []transaction{
 // reading is what it sends while it answers GET /api/v1/orders/{order_id}.
 var reading = []transaction{{{
 	`SELECT id, number, buyer_id, status, total_minor, currency, reason, tracking_code, version, created_at, updated_at,
-	order_id, position, product_id, sku, name, quantity, unit_price_minor FROM orders JOIN order_lines ON order_id = id WHERE id = $1 ORDER BY position`,
+	product_id, sku, name, quantity, unit_price_minor FROM orders JOIN order_lines ON order_id = id WHERE id = $1 ORDER BY position`,
 	[]string{"old"},
 }}}
 

@@ -96,13 +96,13 @@ func (r *orderWithLine) columns() []any {
 	o, l := &r.Order, &r.Line
 	return []any{
 		&o.ID, &o.Number, &o.BuyerID, &o.Status, &o.TotalMinor, &o.Currency, &o.Reason, &o.TrackingCode, &o.Version, &o.CreatedAt, &o.UpdatedAt,
-		&l.OrderID, &l.Position, &l.ProductID, &l.SKU, &l.Name, &l.Quantity, &l.UnitPriceMinor,
+		&l.ProductID, &l.SKU, &l.Name, &l.Quantity, &l.UnitPriceMinor,
 	}
 }
 
 const (
 	orderColumns   = "id, number, buyer_id, status, total_minor, currency, reason, tracking_code, version, created_at, updated_at"
-	lineColumns    = "order_id, position, product_id, sku, name, quantity, unit_price_minor"
+	lineColumns    = "product_id, sku, name, quantity, unit_price_minor"
 	orderWithLines = "SELECT " + orderColumns + ", " + lineColumns + " FROM orders JOIN order_lines ON order_id = id WHERE id = ? ORDER BY position"
 )
 
@@ -176,7 +176,7 @@ func (s *Store) withLines(ctx context.Context, rows []orderRow) ([]domain.Order,
 		ids[i], at[r.ID], orders[i] = r.ID, i, r.order()
 	}
 	var lines []lineRow
-	if err := s.db.Conn(ctx).Raw("SELECT "+lineColumns+" FROM order_lines WHERE order_id IN ? ORDER BY order_id, position", ids).Scan(&lines).Error; err != nil {
+	if err := s.db.Conn(ctx).Raw("SELECT order_id, "+lineColumns+" FROM order_lines WHERE order_id IN ? ORDER BY order_id, position", ids).Scan(&lines).Error; err != nil {
 		return nil, err
 	}
 	for _, l := range lines {
