@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/gin-gonic/gin"
+	"github.com/klauspost/compress/gzhttp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -86,5 +87,10 @@ func TestCompression(t *testing.T) {
 		require.Equal(t, 200, r.status, r.body)
 		require.Empty(t, r.header.Get("Content-Encoding"), "the process that has the module decides")
 		require.Equal(t, long, r.body)
+
+		unasked := httptest.NewRecorder()
+		api.Handler().ServeHTTP(unasked, httptest.NewRequest("GET", "/api/v1/notes", nil))
+		require.Equal(t, long, unasked.Body.String())
+		require.Empty(t, unasked.Header().Get(gzhttp.HeaderNoCompression), "the mark between the layers")
 	})
 }
