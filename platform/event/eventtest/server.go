@@ -7,11 +7,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"cleave/platform/moduletest"
 )
 
 // brokerVariable tells a test binary to be a broker: kind, folder and port.
@@ -103,16 +106,13 @@ func (s *Server) Restart(t testing.TB) {
 	s.Start(t)
 }
 
-// FreeAddress is a host:port of this machine that nobody listens on.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	return fmt.Sprintf("127.0.0.1:%d", freePort(t))
-}
-
+// freePort is a port at which nobody listens, and which stays free while the server is away: a client that dials it again
+// and again would else be given it as its own port, and be connected to itself.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	_, port, err := net.SplitHostPort(moduletest.FreeAddress(t))
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	n, err := strconv.Atoi(port)
+	require.NoError(t, err)
+	return n
 }

@@ -13,12 +13,13 @@ import (
 	"cleave/platform/event"
 	"cleave/platform/event/eventtest"
 	"cleave/platform/event/jetstream"
+	"cleave/platform/moduletest"
 )
 
 // TestEmbedded runs the suite on a server inside the process, with clients
 // inside and outside.
 func TestEmbedded(t *testing.T) {
-	listen := eventtest.FreeAddress(t)
+	listen := moduletest.FreeAddress(t)
 	inside, err := jetstream.Open(jetstream.Options{
 		Prefix: "cleave", Replicas: 1, Retention: time.Hour, Folder: t.TempDir(), Listen: listen, Log: slog.New(slog.DiscardHandler),
 	})
