@@ -16,7 +16,7 @@ type constants map[string]string
 // behind, at its start and then now and again. They begin like this.
 var housekeeping = []string{
 	"DELETE FROM inbox", "SELECT seq, id, type, source", "SELECT count(*) FROM (SELECT", "SELECT * FROM sagas", "DELETE FROM outbox_dead",
-	"DELETE FROM event_history", "SELECT seq, subject, session", "DELETE FROM revocations", "SELECT version FROM policy_version", "SELECT owner FROM saga_owners",
+	"DELETE FROM event_history", "SELECT seq, subject, session", "DELETE FROM revocations", "SELECT version FROM policy_version", "SELECT owner FROM saga_owners", "SELECT pg_try_advisory_xact_lock",
 }
 
 func isHousekeeping(query string) bool {
