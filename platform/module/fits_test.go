@@ -23,6 +23,7 @@ import (
 	frontv1 "cleave/platform/front/v1"
 	"cleave/platform/module"
 	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 	"cleave/platform/trust/authority"
 )
 
@@ -71,7 +72,7 @@ func two(t *testing.T, contracts *protoregistry.Files, change ...func(called, ca
 	alpha.Keys = "/.well-known/jwks.json"
 	beta, client := calling(spec("beta", hello, "alpha"))
 	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
-	addr = moduletest.FreeAddress(t)
+	addr = nettest.FreeAddress(t)
 	called, calls := process(t, ca, addr, specs, "alpha"), process(t, ca, addr, specs, "beta", "gamma")
 	for _, fn := range change {
 		fn(called, calls)
@@ -101,7 +102,7 @@ func TestProcesses_IncompatibleAtStart(t *testing.T) {
 	alpha.Keys = "/.well-known/jwks.json"
 	beta, client := calling(spec("beta", hello, "alpha"))
 	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
-	good, bad := moduletest.FreeAddress(t), moduletest.FreeAddress(t)
+	good, bad := nettest.FreeAddress(t), nettest.FreeAddress(t)
 	run(t, process(t, ca, bad, specs, "alpha"), otherRelease(t, func(m *descriptorpb.DescriptorProto) {
 		field(m, "response_size").Type = descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum()
 	}), specs)
@@ -134,7 +135,7 @@ func TestProcesses_Databases(t *testing.T) {
 	alpha.Keys = "/.well-known/jwks.json"
 	beta, client := calling(spec("beta", hello, "alpha"))
 	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
-	one, other := moduletest.FreeAddress(t), moduletest.FreeAddress(t)
+	one, other := nettest.FreeAddress(t), nettest.FreeAddress(t)
 	run(t, process(t, ca, one, specs, "alpha"), nil, specs)
 	host := moduletest.Start(t, process(t, ca, one+","+other, specs, "beta", "gamma"), specs...)
 	echoes(t, *client)

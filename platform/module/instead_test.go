@@ -12,6 +12,7 @@ import (
 	"cleave/platform/db/dbtest"
 	"cleave/platform/module"
 	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 	"cleave/platform/trust/authority"
 )
 
@@ -24,7 +25,7 @@ func TestProcesses_CallsGoOnHere(t *testing.T) {
 	alpha.Keys = "/.well-known/jwks.json"
 	beta, client := calling(spec("beta", hello, "alpha"))
 	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
-	addr, shared := moduletest.FreeAddress(t), dbtest.Postgres(t)
+	addr, shared := nettest.FreeAddress(t), dbtest.Postgres(t)
 	there, here := process(t, ca, addr, specs, "alpha"), process(t, ca, addr, specs, "beta", "gamma", "alpha")
 	there.DB, here.DB = moduletest.Config(t, shared, specs...).DB, moduletest.Config(t, shared, specs...).DB
 	other, err := module.NewHost(there, module.Options{Version: "test"}, specs...)

@@ -26,6 +26,7 @@ import (
 	"cleave/platform/fault"
 	"cleave/platform/module"
 	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 	"cleave/platform/rpc"
 	"cleave/platform/trust"
 	"cleave/platform/trust/authority"
@@ -95,7 +96,7 @@ func TestProcesses_OnlyUsesMayCall(t *testing.T) {
 	alpha.Keys = "/.well-known/jwks.json"
 	beta, client := calling(spec("beta", hello, "alpha"))
 	specs := []module.Spec{alpha, beta, spec("gamma", hello)}
-	addr := moduletest.FreeAddress(t)
+	addr := nettest.FreeAddress(t)
 	moduletest.Start(t, process(t, ca, addr, specs, "alpha"), specs...)
 	host := moduletest.Start(t, process(t, ca, addr, specs, "beta", "gamma"), specs...)
 	echoes(t, *client)
@@ -149,7 +150,7 @@ func TestProcesses_ServiceAccount(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name, audience), []byte(text), 0o600))
 		return filepath.Join(dir, name, "{module}")
 	}
-	addr := moduletest.FreeAddress(t)
+	addr := nettest.FreeAddress(t)
 	callee := process(t, ca, addr, specs, "alpha")
 	callee.Auth.Issuers = []config.Issuer{{Issuer: issuer, Audience: "unused", JWKSURL: cluster.URL, CAFile: authorities}}
 	callee.Topology.AccountIssuer = issuer
@@ -176,7 +177,7 @@ func TestProcesses_ServiceAccount(t *testing.T) {
 		`topology.accounts: service account "system:serviceaccount:shop:": want`: func(c *config.Config) { c.Topology.Accounts[0].Account = "shop" },
 		"topology.token_file: find a file":                                       func(c *config.Config) { c.Topology.TokenFile = filepath.Join(dir, "none") },
 	} {
-		cfg := process(t, ca, moduletest.FreeAddress(t), specs, "alpha")
+		cfg := process(t, ca, nettest.FreeAddress(t), specs, "alpha")
 		cfg.Auth.Issuers = callee.Auth.Issuers
 		cfg.Topology.AccountIssuer, cfg.Topology.Accounts = issuer, []config.Account{{Account: "shop/beta", Modules: []string{"beta"}}}
 		set(cfg)

@@ -15,7 +15,7 @@ import (
 
 	"cleave/platform/db"
 	"cleave/platform/db/dbtest"
-	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 )
 
 // network is what connections go through, and where they suffer.
@@ -31,7 +31,7 @@ func newNetwork() *network {
 // proxy returns an address that leads to the given one.
 func (n *network) proxy(t *testing.T, name, to string) string {
 	t.Helper()
-	p := toxiproxy.NewProxy(n.server, name, moduletest.FreeAddress(t), to)
+	p := toxiproxy.NewProxy(n.server, name, nettest.FreeAddress(t), to)
 	require.NoError(t, p.Start())
 	t.Cleanup(p.Stop)
 	n.proxies = append(n.proxies, p)

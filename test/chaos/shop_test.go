@@ -17,7 +17,7 @@ import (
 	orderrest "cleave/modules/order/v1/rest"
 	userrest "cleave/modules/user/v1/rest"
 	"cleave/platform/db"
-	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 	"cleave/test/harness"
 )
 
@@ -98,7 +98,7 @@ func newShop(t *testing.T, c db.Config, p plan) *shop {
 		s.settings = append(s.settings, "CLEAVE_EVENTS_BATCH=1")
 	}
 	for range max(p.replicas, 1) {
-		s.addrs = append(s.addrs, moduletest.FreeAddress(t))
+		s.addrs = append(s.addrs, nettest.FreeAddress(t))
 	}
 	s.fronts = s.addrs
 	if p.via != nil {

@@ -6,14 +6,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 )
 
 // TestExtractAndMerge moves the user module out of a process and back.
 func TestExtractAndMerge(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	home, away := moduletest.FreeAddress(t), moduletest.FreeAddress(t)
+	home, away := nettest.FreeAddress(t), nettest.FreeAddress(t)
 	whole := s.start(t, "whole", "all", "user,order,notification", home, nil)
 	s.start(t, "user", "user", "user", away, map[string]string{"order": home, "notification": home})
 	shop := newShop(t, whole.url, whole.token, 4)

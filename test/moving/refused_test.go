@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 	"cleave/test/harness"
 )
 
@@ -14,7 +14,7 @@ import (
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	home, away, nobody := moduletest.FreeAddress(t), moduletest.FreeAddress(t), moduletest.FreeAddress(t)
+	home, away, nobody := nettest.FreeAddress(t), nettest.FreeAddress(t), nettest.FreeAddress(t)
 	whole := s.start(t, "whole", "all", "user,order,notification", home, nil)
 	s.start(t, "user", "user", "user", away, map[string]string{"order": home, "notification": home})
 	shop := newShop(t, whole.url, whole.token, 1)

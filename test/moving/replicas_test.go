@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 )
 
 // services are two replicas of each module, and a gateway.
@@ -27,7 +27,7 @@ func newServices(t *testing.T) *services {
 	t.Helper()
 	v := &services{site: newSite(t, "CLEAVE_HTTP_DRAIN_DELAY=300ms"), peers: map[string]string{}}
 	for _, module := range []string{"user", "order", "notification"} {
-		a, b := moduletest.FreeAddress(t), moduletest.FreeAddress(t)
+		a, b := nettest.FreeAddress(t), nettest.FreeAddress(t)
 		v.peers[module] = a + "," + b
 		v.replicas = append(v.replicas, &replica{name: module + "-a", module: module, addr: a}, &replica{name: module + "-b", module: module, addr: b})
 	}

@@ -18,7 +18,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/proto"
 
-	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 	"cleave/platform/peer"
 	peerv1 "cleave/platform/peer/v1"
 	"cleave/platform/trust"
@@ -78,7 +78,7 @@ func (s *site) pretend(t *testing.T, d *peerv1.DescribeResponse) string {
 func TestExtract_Unfit(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	home, away := moduletest.FreeAddress(t), moduletest.FreeAddress(t)
+	home, away := nettest.FreeAddress(t), nettest.FreeAddress(t)
 	whole := s.start(t, "whole", "all", "user,order,notification", home, nil)
 	target := s.start(t, "user", "user", "user", away, map[string]string{"order": home, "notification": home})
 	shop := newShop(t, whole.url, whole.token, 4)

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cleave/platform/db"
-	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 	"cleave/platform/trust/authority"
 	"cleave/test/harness"
 )
@@ -87,7 +87,7 @@ func newSite(t testing.TB, program string, p partition, c db.Config, pipe string
 	ca, err := authority.Open(filepath.Join(root, "ca"), "shop.example", time.Now)
 	require.NoError(t, err)
 	for _, modules := range p {
-		s.processes = append(s.processes, &process{modules: modules, dir: filepath.Join(root, group(modules)), url: "http://" + moduletest.FreeAddress(t), addr: moduletest.FreeAddress(t)})
+		s.processes = append(s.processes, &process{modules: modules, dir: filepath.Join(root, group(modules)), url: "http://" + nettest.FreeAddress(t), addr: nettest.FreeAddress(t)})
 	}
 	for _, one := range s.processes {
 		env := append(slices.Clone(settings), "CLEAVE_HTTP_ADDR="+strings.TrimPrefix(one.url, "http://"), "CLEAVE_DATA_DIR="+one.dir, "CLEAVE_EVENTS_PIPE="+pipe,

@@ -14,7 +14,7 @@ import (
 	"cleave/platform/event"
 	"cleave/platform/event/broker"
 	"cleave/platform/event/kafka"
-	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 )
 
 func open(url string) (event.Pipe, error) {
@@ -75,7 +75,7 @@ func TestOpen_WithoutKafka(t *testing.T) {
 func TestOpen_Unreachable(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"nats://", "kafka://", "amqp://"} {
-		p, err := open(scheme + moduletest.FreeAddress(t))
+		p, err := open(scheme + nettest.FreeAddress(t))
 		require.NoError(t, err, scheme)
 		require.ErrorIs(t, p.Ping(t.Context()), event.ErrUnreachable, scheme)
 		e := event.Envelope{Meta: event.Meta{ID: "1", Type: "cleave.shop.v1.Said", Source: "shop", Time: time.Now()}}

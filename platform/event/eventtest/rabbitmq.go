@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"cleave/platform/nettest"
 )
 
 // RabbitMaxBytes is the largest message that the server of RabbitMQ takes.
@@ -37,7 +39,7 @@ func RabbitMQ(t testing.TB) *Server {
 	}
 	folder, err := os.MkdirTemp("", "cleave-rabbit-*") // t.TempDir is too long for the names of sockets
 	require.NoError(t, err)
-	port, distribution, mapper := freePort(t), freePort(t), freePort(t)
+	port, distribution, mapper := nettest.FreePort(t), nettest.FreePort(t), nettest.FreePort(t)
 	config := fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d\nmax_message_size = %d\nlog.file.level = warning\nvm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 1MB\n", port, RabbitMaxBytes)
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "rabbitmq.conf"), []byte(config), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "enabled_plugins"), []byte("[]."), 0o600))

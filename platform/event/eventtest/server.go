@@ -4,17 +4,15 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 )
 
 // brokerVariable tells a test binary to be a broker: kind, folder and port.
@@ -50,7 +48,7 @@ type Server struct {
 // test.
 func serve(t testing.TB, kind string) *Server {
 	t.Helper()
-	folder, port := t.TempDir(), freePort(t)
+	folder, port := t.TempDir(), nettest.FreePort(t)
 	s := &Server{URL: fmt.Sprintf("%s://127.0.0.1:%d", kind, port)}
 	s.start = func(t testing.TB) *exec.Cmd {
 		t.Helper()
@@ -104,15 +102,4 @@ func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Kill()
 	s.Start(t)
-}
-
-// freePort is a port at which nobody listens, and which stays free while the server is away: a client that dials it again
-// and again would else be given it as its own port, and be connected to itself.
-func freePort(t testing.TB) int {
-	t.Helper()
-	_, port, err := net.SplitHostPort(moduletest.FreeAddress(t))
-	require.NoError(t, err)
-	n, err := strconv.Atoi(port)
-	require.NoError(t, err)
-	return n
 }

@@ -13,13 +13,13 @@ import (
 	"cleave/platform/event"
 	"cleave/platform/event/eventtest"
 	"cleave/platform/event/jetstream"
-	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 )
 
 // TestEmbedded runs the suite on a server inside the process, with clients
 // inside and outside.
 func TestEmbedded(t *testing.T) {
-	listen := moduletest.FreeAddress(t)
+	listen := nettest.FreeAddress(t)
 	inside, err := jetstream.Open(jetstream.Options{
 		Prefix: "cleave", Replicas: 1, Retention: time.Hour, Folder: t.TempDir(), Listen: listen, Log: slog.New(slog.DiscardHandler),
 	})

@@ -1,16 +1,19 @@
-package moduletest
+// Package nettest gives tests addresses of their own.
+package nettest
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
 // FreeAddress is an address of this machine at which nobody listens. Its port is none of those that the system gives to
-// outgoing connections, which could take it before the test does.
+// outgoing connections: they could take it before the test does, and a client that dials it again and again while its server
+// is away could be given it for its own side, and be connected to itself.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	for range 200 {
@@ -22,4 +25,10 @@ func FreeAddress(t testing.TB) string {
 	}
 	require.FailNow(t, "no free port")
 	return ""
+}
+
+// FreePort is the port of a FreeAddress.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	return int(netip.MustParseAddrPort(FreeAddress(t)).Port())
 }
