@@ -40,7 +40,7 @@ func RabbitMQ(t testing.TB) *Server {
 	folder, err := os.MkdirTemp("", "cleave-rabbit-*") // t.TempDir is too long for the names of sockets
 	require.NoError(t, err)
 	port, distribution, mapper := nettest.FreePort(t), nettest.FreePort(t), nettest.FreePort(t)
-	config := fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d\nmax_message_size = %d\nlog.file.level = warning\nvm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 1MB\n", port, RabbitMaxBytes)
+	config := fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d\nmax_message_size = %d\nlog.file = false\nlog.console = true\nlog.console.level = warning\nvm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 1MB\n", port, RabbitMaxBytes)
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "rabbitmq.conf"), []byte(config), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "enabled_plugins"), []byte("[]."), 0o600))
 	environment := append(os.Environ(), "HOME="+folder, fmt.Sprint("ERL_EPMD_PORT=", mapper), "ERL_EPMD_ADDRESS=127.0.0.1",
@@ -51,31 +51,40 @@ func RabbitMQ(t testing.TB) *Server {
 	epmd := exec.Command("epmd", "-port", fmt.Sprint(mapper), "-address", "127.0.0.1") // Erlang would leave its own running
 	epmd.Env = environment
 	require.NoError(t, epmd.Start())
-	s := &Server{URL: fmt.Sprintf("amqp://127.0.0.1:%d", port)}
+	address, log := fmt.Sprint("127.0.0.1:", port), filepath.Join(folder, "output")
+	listens := func() bool {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}
+	s := &Server{URL: "amqp://" + address}
 	s.start = func(t testing.TB) *exec.Cmd {
 		t.Helper()
-		log := filepath.Join(folder, "output")
+		// What Kill has waited for is the script: the server behind it may need longer to die. Taken for the new one, it would
+		// look ready at once; the new one would find its name and ports taken, and end.
+		require.Eventually(t, func() bool { return !listens() }, 90*time.Second, 10*time.Millisecond, "somebody else listens at %s", address)
 		out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		require.NoError(t, err)
 		defer out.Close()
 		c := exec.Command(program)
 		c.Env, c.Stdout, c.Stderr, c.SysProcAttr = environment, out, out, &syscall.SysProcAttr{Setpgid: true}
 		require.NoError(t, c.Start())
-		for end := time.Now().Add(90 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-			conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
-			if err == nil {
-				require.NoError(t, conn.Close())
-				return c
-			}
+		for end := time.Now().Add(90 * time.Second); !listens(); time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
-				said, _ := os.ReadFile(log)
 				_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
-				require.FailNow(t, "RabbitMQ does not start", "%s", said)
+				require.FailNow(t, "RabbitMQ does not start")
 			}
 		}
+		return c
 	}
 	t.Cleanup(func() {
 		s.Kill()
+		if t.Failed() {
+			said, _ := os.ReadFile(log)
+			t.Logf("RabbitMQ said:\n%s", said)
+		}
 		_ = epmd.Process.Kill()
 		_ = epmd.Wait()
 		require.NoError(t, os.RemoveAll(folder))
