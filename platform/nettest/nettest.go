@@ -2,33 +2,41 @@
 package nettest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// FreeAddress is an address of this machine at which nobody listens. Its port is none of those that the system gives to
-// outgoing connections: they could take it before the test does, and a client that dials it again and again while its server
-// is away could be given it for its own side, and be connected to itself.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
+// Port is one of this machine at which nobody listens, and none of those that the system gives to outgoing connections: they
+// could take it before the test does, and a client that dials it again and again while its server is away could be given it
+// for its own side, and be connected to itself.
+func Port() (int, error) {
+	var errs []error
 	for range 200 {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
+		port := 10_000 + rand.IntN(20_000)
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))
 		if err == nil {
-			require.NoError(t, l.Close())
-			return l.Addr().String()
+			return port, l.Close()
 		}
+		errs = append(errs, err)
 	}
-	require.FailNow(t, "no free port")
-	return ""
+	return 0, fmt.Errorf("no free port: %w", errors.Join(errs...))
 }
 
-// FreePort is the port of a FreeAddress.
+// FreePort is a Port for a test.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	return int(netip.MustParseAddrPort(FreeAddress(t)).Port())
+	port, err := Port()
+	require.NoError(t, err)
+	return port
+}
+
+// FreeAddress is this machine's with a FreePort.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	return fmt.Sprint("127.0.0.1:", FreePort(t))
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	embedded "github.com/fergusstrange/embedded-postgres"
+
+	"cleave/platform/nettest"
 )
 
 // programs is the folder of initdb and postgres: the first of the given ones
@@ -61,7 +63,7 @@ func download(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	port, err := freePort()
+	port, err := nettest.Port()
 	if err != nil {
 		return "", err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cleave/platform/db"
+	"cleave/platform/nettest"
 )
 
 // shared is the one cluster of the test process: a package-level variable
@@ -125,7 +125,7 @@ func startIn(dir string, user account, o Options) (*Server, error) {
 }
 
 func (s *Server) run(bin, data, password string, user account, o Options) error {
-	port, err := freePort()
+	port, err := nettest.Port()
 	if err != nil {
 		return err
 	}
@@ -222,15 +222,6 @@ func (s *Server) since(ctx context.Context) (at time.Time, err error) {
 func (s *Server) Stop() {
 	_ = s.stdin.Close()
 	<-s.exited
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func executable(path string) bool {
