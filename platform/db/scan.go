@@ -31,7 +31,7 @@ func scanNative(types *pgtype.Map, rows pgx.Rows, dest []any) error {
 	return nil
 }
 
-// scanPlain reports whether it has read the value.
+// scanPlain reports whether it has read the value. A text that is there already, as in the next row of a join, is left.
 func scanPlain(oid uint32, format int16, value []byte, to any) bool {
 	if value == nil {
 		return false
@@ -40,10 +40,14 @@ func scanPlain(oid uint32, format int16, value []byte, to any) bool {
 	case *string:
 		switch {
 		case oid == pgtype.TextOID || oid == pgtype.VarcharOID: // the same in both formats
-			*to = string(value)
+			if *to != string(value) {
+				*to = string(value)
+			}
 			return true
 		case oid == pgtype.UUIDOID && format == pgx.BinaryFormatCode && len(value) == len(uuid.UUID{}):
-			*to = uuid.UUID(value).String()
+			if !sameUUID(*to, uuid.UUID(value)) {
+				*to = uuid.UUID(value).String()
+			}
 			return true
 		}
 	case *int64:
@@ -66,11 +70,22 @@ func scanPlain(oid uint32, format int16, value []byte, to any) bool {
 			return false
 		}
 		if v := reflect.ValueOf(to).Elem(); v.Kind() == reflect.String { // a type of its own
-			v.SetString(string(value))
+			if v.String() != string(value) {
+				v.SetString(string(value))
+			}
 			return true
 		}
 	}
 	return false
+}
+
+// sameUUID reports whether text is id, written as String does.
+func sameUUID(text string, id uuid.UUID) bool {
+	if len(text) != 36 { // an error of Parse would be made for nothing
+		return false
+	}
+	parsed, err := uuid.Parse(text)
+	return err == nil && parsed == id
 }
 
 // integer decodes the binary format of Postgres' integers.

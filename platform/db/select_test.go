@@ -144,3 +144,22 @@ func TestSelect_Kinds(t *testing.T) {
 	_, err = db.Select(ctx, d, func(n *int32) []any { return []any{n} }, "SELECT 2147483648::int8 AS big")
 	require.ErrorContains(t, err, "column big")
 }
+
+// The rows of a join repeat texts, and what one row has in common with the last is not read again.
+func TestSelect_RepeatedTexts(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	d := dbtest.Open(t, dbtest.Postgres(t), "order", itemMigrations, constraints)
+	columns := func(k *kinds) []any { return []any{&k.ID, &k.Text, &k.Named, &k.Eight} }
+	const query = `SELECT ('0197a5c5-2c7d-7b60-9e1f-00000000000' || n / 2 % 3)::uuid, 'text' || n / 3 % 3, ('red' || n / 4 % 3)::varchar, n
+		FROM generate_series(0::int8, 99) AS n ORDER BY n`
+	found, err := db.Select(ctx, d, columns, query)
+	require.NoError(t, err)
+	want := make([]kinds, 100)
+	for n := range want {
+		want[n] = kinds{
+			ID: fmt.Sprint("0197a5c5-2c7d-7b60-9e1f-00000000000", n/2%3), Text: fmt.Sprint("text", n/3%3), Named: colour(fmt.Sprint("red", n/4%3)), Eight: int64(n),
+		}
+	}
+	require.Equal(t, want, found)
+}
