@@ -26,6 +26,7 @@ import (
 	"cleave/platform/db/dbtest"
 	"cleave/platform/fault"
 	"cleave/platform/module"
+	"cleave/platform/nettest"
 )
 
 const document = `openapi: 3.0.3
@@ -334,10 +335,7 @@ func (l *lockedBuffer) String() string {
 func TestServe(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := free.Addr().String()
-	require.NoError(t, free.Close())
+	addr := nettest.FreeAddress(t)
 	s.env = append(s.env, "CLEAVE_HTTP_ADDR="+addr)
 	require.Equal(t, cli.Failed, s.run(t, "healthcheck").code, "nothing listens yet")
 

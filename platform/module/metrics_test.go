@@ -2,7 +2,6 @@ package module_test
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"testing"
 
@@ -12,6 +11,7 @@ import (
 	"cleave/platform/db/dbtest"
 	"cleave/platform/module"
 	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 )
 
 func scrape(t *testing.T, url string, headers ...string) (int, string) {
@@ -73,10 +73,7 @@ func TestMetrics_NotPublic(t *testing.T) {
 
 func TestMetrics_OwnListener(t *testing.T) {
 	t.Parallel()
-	free, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
-	require.NoError(t, err)
-	addr := free.Addr().String()
-	require.NoError(t, free.Close())
+	addr := nettest.FreeAddress(t)
 	shop := withKeys(t, spec("shop", hello))
 	cfg := moduletest.Config(t, dbtest.SQLite(t), shop)
 	cfg.Metrics.Addr = addr
