@@ -20,6 +20,7 @@ import (
 
 	"cleave/platform/cli"
 	"cleave/platform/config"
+	"cleave/platform/nettest"
 )
 
 // binary is the program as it is released, built once.
@@ -103,11 +104,7 @@ type process struct {
 // binary and the data folder, nothing else writable, an unprivileged user.
 func start(t *testing.T) *process {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := free.Addr().String()
-	require.NoError(t, free.Close())
-
+	addr := nettest.FreeAddress(t)
 	p := &process{url: "http://" + addr}
 	p.Cmd = exec.Command(binary, "serve")
 	data := filepath.Join(t.TempDir(), "data")

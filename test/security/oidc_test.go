@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,6 +18,7 @@ import (
 
 	"cleave/platform/config"
 	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 )
 
 // npm installs what the tests need of Node. Where there is no npm it returns false; on CI that fails the test.
@@ -53,19 +53,10 @@ func installed(npm string) error {
 	return installErr
 }
 
-// freeAddress is one that a server may listen on: the issuer's URL must be known before it does.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, l.Close()) }()
-	return l.Addr().String()
-}
-
 func provider(t *testing.T, cfg *config.Config) *site {
 	t.Helper()
 	cfg.HTTP.RequestTimeout = time.Minute
-	cfg.HTTP.Addr = freeAddress(t)
+	cfg.HTTP.Addr = nettest.FreeAddress(t)
 	cfg.Auth.Issuer = "http://" + cfg.HTTP.Addr
 	return start(t, cfg)
 }

@@ -27,6 +27,7 @@ import (
 	"cleave/platform/db/dbtest"
 	"cleave/platform/module"
 	"cleave/platform/moduletest"
+	"cleave/platform/nettest"
 )
 
 const outsideAudience = "https://api.shop.example"
@@ -80,7 +81,7 @@ func TestOutsideIssuer(t *testing.T) {
 	moduletest.Each(t, specs, func(t *testing.T, cfg *config.Config) {
 		t.Parallel()
 		cfg.HTTP.RequestTimeout = time.Minute
-		address := freeAddress(t)
+		address := nettest.FreeAddress(t)
 		issuer := "http://" + address
 		cfg.Auth.Issuers = []config.Issuer{{
 			Issuer: issuer, Audience: outsideAudience, Type: "at+jwt", RolesClaim: "realm_access.roles",
@@ -179,7 +180,7 @@ func TestOutsideIssuerAway(t *testing.T) {
 	t.Parallel()
 	cfg := moduletest.Config(t, dbtest.SQLite(t), specs...)
 	cfg.HTTP.RequestTimeout = time.Minute
-	issuer := "http://" + freeAddress(t)
+	issuer := "http://" + nettest.FreeAddress(t)
 	cfg.Auth.Issuers = []config.Issuer{{Issuer: issuer, Audience: "cleave", DefaultRole: "customer"}}
 	s := start(t, cfg)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"cleave/cmd/app/demo"
 	"cleave/platform/cli"
 	"cleave/platform/event/eventtest"
+	"cleave/platform/nettest"
 )
 
 func TestMain(m *testing.M) {
@@ -26,10 +26,7 @@ func TestMain(m *testing.M) {
 func TestServe_Kafka(t *testing.T) {
 	t.Parallel()
 	kafka := eventtest.Kafka(t)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	url, data := "http://"+free.Addr().String(), t.TempDir()
-	require.NoError(t, free.Close())
+	url, data := "http://"+nettest.FreeAddress(t), t.TempDir()
 
 	ctx, stop := context.WithCancel(t.Context())
 	code := make(chan int, 1)

@@ -1,7 +1,6 @@
 package etcd_test
 
 import (
-	"net"
 	"net/url"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 
 	"cleave/cmd/app/extended/etcd"
 	"cleave/cmd/app/extended/registrytest"
+	"cleave/platform/nettest"
 	"cleave/platform/peer"
 )
 
@@ -43,10 +43,7 @@ func server(t *testing.T, folder string, client, peerURL url.URL) *embed.Etcd {
 
 func free(t *testing.T) url.URL {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, l.Close()) }()
-	return url.URL{Scheme: "http", Host: l.Addr().String()}
+	return url.URL{Scheme: "http", Host: nettest.FreeAddress(t)}
 }
 
 // Before etcd is there, with it, through its restart.
