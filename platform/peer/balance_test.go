@@ -16,6 +16,7 @@ import (
 	_ "google.golang.org/protobuf/types/known/structpb"
 
 	"cleave/platform/fault"
+	"cleave/platform/nettest"
 	"cleave/platform/peer"
 	peerv1 "cleave/platform/peer/v1"
 )
@@ -24,7 +25,7 @@ func TestPeer_Check(t *testing.T) {
 	t.Parallel()
 	var refuses atomic.Bool
 	refuses.Store(true)
-	r := serve(t, "127.0.0.1:0", nil)
+	r := serve(t, nettest.FreeAddress(t), nil)
 	p := dial(t, peer.Options{Target: r.addr, Check: func(context.Context, string, grpc.ClientConnInterface) error {
 		if refuses.Load() {
 			return peer.Incompatible("it speaks French")
@@ -52,7 +53,7 @@ func TestPeer_Check(t *testing.T) {
 // Of several replicas one that does not fit gets no calls, and the others do.
 func TestPeer_CheckEachReplica(t *testing.T) {
 	t.Parallel()
-	a, b := serve(t, "127.0.0.1:0", nil), serve(t, "127.0.0.1:0", nil)
+	a, b := serve(t, nettest.FreeAddress(t), nil), serve(t, nettest.FreeAddress(t), nil)
 	var french atomic.Pointer[string]
 	french.Store(&a.addr)
 	p := dial(t, peer.Options{Target: a.addr + "," + b.addr, Check: func(_ context.Context, addr string, _ grpc.ClientConnInterface) error {
@@ -94,7 +95,7 @@ func TestPeer_CheckEachReplica(t *testing.T) {
 func TestPeer_CheckUnknown(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
-	p := dial(t, peer.Options{Target: serve(t, "127.0.0.1:0", nil).addr, Check: func(ctx context.Context, _ string, conn grpc.ClientConnInterface) error {
+	p := dial(t, peer.Options{Target: serve(t, nettest.FreeAddress(t), nil).addr, Check: func(ctx context.Context, _ string, conn grpc.ClientConnInterface) error {
 		_, err := peerv1.NewPeerServiceClient(conn).Describe(ctx, &peerv1.DescribeRequest{Module: "user"})
 		if status.Code(err) == codes.Unimplemented {
 			asked.Add(1)

@@ -22,6 +22,7 @@ import (
 
 	"cleave/platform/auth"
 	"cleave/platform/fault"
+	"cleave/platform/nettest"
 	"cleave/platform/peer"
 	"cleave/platform/rpc"
 )
@@ -81,7 +82,7 @@ func serveAccounts(t *testing.T, handle func(context.Context) error) (*replica, 
 		}}
 	}
 	interceptor := grpc.UnaryInterceptor(rpc.ServerInterceptor(rpc.Local{}, open{}, slog.New(slog.DiscardHandler)))
-	return serve(t, "127.0.0.1:0", func(s *grpc.Server) {
+	return serve(t, nettest.FreeAddress(t), func(s *grpc.Server) {
 		s.RegisterService(&grpc.ServiceDesc{
 			ServiceName: "cleave.user.v1.Accounts", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{desc("Read"), desc("Write")},
 		}, a)
@@ -228,7 +229,7 @@ func TestEdge_BreakerCountsNoFaults(t *testing.T) {
 
 func TestEdge_ComesBackWithTheReplica(t *testing.T) {
 	t.Parallel()
-	a := serve(t, "127.0.0.1:0", nil)
+	a := serve(t, nettest.FreeAddress(t), nil)
 	limits := peer.DefaultLimits()
 	limits.BreakAfter, limits.BreakFor = 1, time.Minute
 	p := dial(t, peer.Options{Target: a.addr, Limits: limits})

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"cleave/platform/fault"
+	"cleave/platform/nettest"
 	"cleave/platform/peer"
 )
 
@@ -121,7 +122,7 @@ func reaches(t *testing.T, p *peer.Peer, replicas ...*replica) {
 
 func TestPeer_Balances(t *testing.T) {
 	t.Parallel()
-	a, b := serve(t, "127.0.0.1:0", nil), serve(t, "127.0.0.1:0", nil)
+	a, b := serve(t, nettest.FreeAddress(t), nil), serve(t, nettest.FreeAddress(t), nil)
 	p := dial(t, peer.Options{Target: a.addr + ", " + b.addr})
 	reaches(t, p, a, b)
 	before, beforeB := a.calls.Load(), b.calls.Load()
@@ -141,7 +142,7 @@ func TestPeer_Balances(t *testing.T) {
 
 func TestPeer_ReplicaDiesAndReturns(t *testing.T) {
 	t.Parallel()
-	a, b := serve(t, "127.0.0.1:0", nil), serve(t, "127.0.0.1:0", nil)
+	a, b := serve(t, nettest.FreeAddress(t), nil), serve(t, nettest.FreeAddress(t), nil)
 	p := dial(t, peer.Options{Target: a.addr + "," + b.addr})
 	reaches(t, p, a, b)
 	a.server.Stop()
@@ -167,7 +168,7 @@ func state(p *peer.Peer, addr string) peer.Address {
 
 func TestPeer_HealthDecides(t *testing.T) {
 	t.Parallel()
-	a, b := serve(t, "127.0.0.1:0", nil), serve(t, "127.0.0.1:0", nil)
+	a, b := serve(t, nettest.FreeAddress(t), nil), serve(t, nettest.FreeAddress(t), nil)
 	p := dial(t, peer.Options{Target: a.addr + "," + b.addr})
 	reaches(t, p, a, b)
 	a.health.SetServingStatus("user", healthpb.HealthCheckResponse_NOT_SERVING)
@@ -187,9 +188,8 @@ func TestPeer_HealthDecides(t *testing.T) {
 
 func TestPeer_NoReplica(t *testing.T) {
 	t.Parallel()
-	gone := serve(t, "127.0.0.1:0", nil)
-	gone.server.Stop()
-	p := dial(t, peer.Options{Target: gone.addr})
+	gone := nettest.FreeAddress(t)
+	p := dial(t, peer.Options{Target: gone})
 	require.Equal(t, codes.Unavailable, status.Code(call(t, p)), "long before the deadline")
 	require.Eventually(t, func() bool { return p.State().Status == peer.Failing }, 20*time.Second, 5*time.Millisecond)
 	require.Equal(t, "connection refused", p.State().Error)
@@ -197,12 +197,12 @@ func TestPeer_NoReplica(t *testing.T) {
 	defer cancel()
 	err := p.Ready(ctx)
 	require.Equal(t, "peer_unavailable", fault.CodeOf(err))
-	require.EqualError(t, err, "module user at "+gone.addr+" is failing: connection refused")
+	require.EqualError(t, err, "module user at "+gone+" is failing: connection refused")
 }
 
 func TestPeer_Streams(t *testing.T) {
 	t.Parallel()
-	p := dial(t, peer.Options{Target: serve(t, "127.0.0.1:0", nil).addr})
+	p := dial(t, peer.Options{Target: serve(t, nettest.FreeAddress(t), nil).addr})
 	s, err := testpb.NewTestServiceClient(p).StreamingOutputCall(t.Context(), &testpb.StreamingOutputCallRequest{})
 	require.NoError(t, err)
 	for range 3 {
