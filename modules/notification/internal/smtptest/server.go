@@ -21,6 +21,8 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
+
+	"cleave/platform/nettest"
 )
 
 // The steps at which a server can refuse a mail.
@@ -68,7 +70,7 @@ type Received struct {
 // Start returns a server that runs until the test ends.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	s := &Server{Addr: "127.0.0.1:0", o: o, answers: map[string][]error{}}
+	s := &Server{Addr: nettest.FreeAddress(t), o: o, answers: map[string][]error{}}
 	s.tls, s.Roots = certificate(t)
 	s.Restart(t)
 	t.Cleanup(s.Stop)
@@ -80,7 +82,6 @@ func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	listener, err := net.Listen("tcp", s.Addr)
 	require.NoError(t, err)
-	s.Addr = listener.Addr().String()
 	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
