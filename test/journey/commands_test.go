@@ -12,6 +12,8 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/require"
+
+	"cleave/platform/nettest"
 )
 
 // TestMigrate goes up, down and up again.
@@ -116,9 +118,9 @@ func TestOpenAPI(t *testing.T) {
 
 func TestHealthcheck(t *testing.T) {
 	t.Parallel()
-	s := sqliteSite(t)
+	addr := nettest.FreeAddress(t)
+	s := sqliteSite(t, "CLEAVE_HTTP_ADDR="+addr)
 	v := s.serve(t)
-	addr := strings.TrimPrefix(v.url, "http://")
 	o := s.do(t, "healthcheck", "--addr", addr)
 	require.Equal(t, outcome{took: o.took}, o)
 	v.stop(t)
