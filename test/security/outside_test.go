@@ -49,13 +49,18 @@ func foreignProvider(t *testing.T, address string) (next func() foreign) {
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
+	within := func(d time.Duration) (stop func() bool) {
+		return time.AfterFunc(d, func() { _ = cmd.Process.Kill() }).Stop
+	}
 	t.Cleanup(func() {
-		require.NoError(t, in.Close())
+		defer within(10 * time.Second)()
+		_ = in.Close()
 		_ = cmd.Wait()
 	})
 	lines, first := bufio.NewScanner(out), true
 	lines.Buffer(nil, 1<<20)
 	return func() (v foreign) {
+		defer within(time.Minute)()
 		if !first {
 			_, err := io.WriteString(in, "\n")
 			require.NoError(t, err)
@@ -67,7 +72,7 @@ func foreignProvider(t *testing.T, address string) (next func() foreign) {
 				return v
 			}
 		}
-		require.FailNow(t, "the provider has ended", "%s", stderr.String())
+		require.FailNow(t, "the provider has ended, or said nothing for a minute", "%v: %s", cmd.Wait(), &stderr)
 		return v
 	}
 }

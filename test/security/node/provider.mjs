@@ -1,7 +1,7 @@
 // provider.mjs is an issuer that is not ours: oidc-provider, with tokens that openid-client gets from it. It listens on the port that
 // it is given, prints a line of JSON, and once more with other keys for each line that it reads. It ends with its input.
 import { createServer } from 'node:http'
-import { generateKeyPairSync, randomUUID } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync, randomUUID } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import Provider from 'oidc-provider'
 import * as oidc from 'openid-client'
@@ -13,7 +13,11 @@ const secret = randomUUID()
 
 function provider() {
   const kid = randomUUID()
-  const key = (type, options) => generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' })
+  // By way of PEM: exporting the key object itself can hang Node 20, when the garbage collector runs meanwhile and frees the
+  // generation, which waits for a lock that the export holds.
+  const key = (type, options) => createPrivateKey(generateKeyPairSync(type, {
+    ...options, privateKeyEncoding: { type: 'pkcs8', format: 'pem' }, publicKeyEncoding: { type: 'spki', format: 'pem' },
+  }).privateKey).export({ format: 'jwk' })
   return new Provider(issuer, {
     jwks: { keys: [
       { ...key('rsa', { modulusLength: 2048 }), kid, use: 'sig', alg: 'RS256' },
