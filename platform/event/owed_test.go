@@ -203,7 +203,11 @@ func TestOwed_Killed(t *testing.T) {
 	mend := w.hang(t)
 	for kill := range kills {
 		if kill == kills/2 {
-			require.Positive(t, count(t, w.from, "SELECT count(*) FROM outbox WHERE owed_to <> ''"))
+			// On a busy machine all may have been killed before they gave the slow database up.
+			for try := 1; count(t, w.from, "SELECT count(*) FROM outbox WHERE owed_to <> ''") == 0; try++ {
+				require.Less(t, try, 6, "nothing is owed")
+				killed(t, "TestOwedChild", c, events, time.Duration(try)*time.Second)
+			}
 			mend()
 		}
 		killed(t, "TestOwedChild", c, events, time.Duration(300+rand.IntN(400))*time.Millisecond)
