@@ -67,10 +67,13 @@ func subscribe(t testing.TB, p event.Pipe, subs ...event.Subscription) {
 	}, 30*time.Second, 50*time.Millisecond)
 }
 
+// patience is how long a story waits for its next step: longer than a broker on a busy machine needs to start.
+const patience = 90 * time.Second
+
 // relay delivers as an outbox does: batch by batch, each until it is taken.
 func relay(t testing.TB, p event.Pipe, source string, events []event.Envelope) {
 	const batch = 50
-	deadline := time.Now().Add(60 * time.Second)
+	taken := time.Now()
 	for len(events) > 0 {
 		n := min(batch, len(events))
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -78,8 +81,8 @@ func relay(t testing.TB, p event.Pipe, source string, events []event.Envelope) {
 		cancel()
 		switch {
 		case err == nil:
-			events = events[n:]
-		case time.Now().After(deadline):
+			events, taken = events[n:], time.Now()
+		case time.Since(taken) > patience:
 			t.Errorf("events are not taken: %v", err)
 			return
 		default:
@@ -162,11 +165,13 @@ func (b *inbox) ids() []string {
 // wait returns when b holds n events.
 func (b *inbox) wait(t testing.TB, n int) {
 	t.Helper()
-	timeout := time.After(60 * time.Second)
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
 	for len(b.events()) < n {
 		select {
 		case <-b.moved:
-		case <-timeout:
+			timeout.Reset(patience)
+		case <-timeout.C:
 			require.FailNow(t, "events are missing", "%d of %d arrived", len(b.events()), n)
 		}
 	}
